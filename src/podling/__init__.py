@@ -1,0 +1,3 @@
+"""podling: a daemonless container engine."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,52 @@
+"""Messages about podling's own work, on standard error, in the form of ``podman --log-level``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "panic")
+_threshold = LEVELS.index("warn")
+
+
+def set_level(name: str) -> None:
+    """Show messages of this level and above; KeyError-free: the caller has checked the name against LEVELS."""
+    global _threshold
+    _threshold = LEVELS.index(name)
+
+
+def enabled(level: str) -> bool:
+    """Whether a message of this level would be shown."""
+    return LEVELS.index(level) >= _threshold
+
+
+def _write(level: str, message: str) -> None:
+    if not enabled(level):
+        return
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    line = f'time="{stamp}" level={"warning" if level == "warn" else level} msg="{_escape(message)}"\n'
+    os.write(2, line.encode("utf-8", "backslashreplace"))
+
+
+def _escape(message: str) -> str:
+    return message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def debug(message: str) -> None:
+    """What podling does, for whoever looks for a fault."""
+    _write("debug", message)
+
+
+def info(message: str) -> None:
+    """Something worth knowing that changes nothing."""
+    _write("info", message)
+
+
+def warning(message: str) -> None:
+    """Something the user should know although the command goes on."""
+    _write("warn", message)
+
+
+def error(message: str) -> None:
+    """A failure beside the command's own result (a clean-up, for example)."""
+    _write("error", message)
