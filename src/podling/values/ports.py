@@ -212,7 +212,7 @@ def overlap(one: PortMapping, other: PortMapping) -> bool:
 
 def parse_expose(text: str) -> tuple[str, ...]:
     """The ports of an ``--expose`` or an image's EXPOSE, each as ``80/tcp``: ``80``, ``80/udp``, ``80-85/tcp``."""
-    ports, slash, protocol = text.partition("/")
+    ports, _, protocol = text.partition("/")
     if "/" in protocol:
         raise InvalidArgument("invalid expose format - protocol can only be specified once")
     start, length = _parse_range(ports, f"invalid range format for --expose: {text}")
