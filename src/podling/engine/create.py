@@ -1,0 +1,213 @@
+"""``create``: a container that can be started, or nothing at all."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from podling import log
+from podling.engine import names, volumes
+from podling.engine.engine import Engine
+from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
+from podling.engine.resolve import Surroundings, check, resolve
+from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound
+from podling.linux.files import write_atomic
+from podling.model import Container, ContainerConfig, Image, ImageConfig
+from podling.runtime import monitor
+from podling.state.containers import name_in_use
+from podling.undo import Undo
+from podling.values.mounts import Mount
+
+ENVIRONMENT_FILE_LIMIT = 1 << 20
+
+
+def create(engine: Engine, options: CreateOptions) -> Container:
+    """Make a container; on failure nothing of it is left (a pulled image stays)."""
+    check(options)
+    cidfile = _reserve_cidfile(options.cidfile)
+    with Undo() as undo:
+        if cidfile:
+            undo.callback(os.unlink, cidfile)
+        name = _free_name(engine, options)
+        image, image_config, image_name = _image(engine, options)
+        surroundings = _surroundings(engine, options, image, name, image_name)
+        config = resolve(options, image_config, engine.conf, surroundings)
+        config = _publish(engine, config)
+        container = _make(engine, config, undo)
+        if cidfile:
+            write_atomic(cidfile, config.id.encode(), 0o644)
+    return container
+
+
+def _make(engine: Engine, config: ContainerConfig, undo: Undo) -> Container:
+    """The effects: volumes, directories, rows."""
+    images = _mounted_images(engine, config)
+    with engine.filesystems.making():
+        for volume in _missing_volumes(engine, config):
+            volumes.create(engine, volume)
+            undo.callback(volumes.remove, engine, volume.name)
+        engine.filesystems.make(config.id)
+        undo.callback(engine.filesystems.remove, config.id)
+        container = summary(config)
+        engine.containers.add(container, config, needs=_needs(config), images=images,
+                              volumes=[m.source for m in config.mounts if m.kind == "volume"])
+    return container
+
+
+def summary(config: ContainerConfig) -> Container:
+    """The part of a container's config that lists show."""
+    networks = tuple(network.network for network in config.networks)
+    return Container(id=config.id, name=config.name, image_id=config.image_id, image_name=config.image_name or config.rootfs,
+                     created=config.created, command=config.cmd or config.command, labels=config.labels, ports=config.ports,
+                     networks=networks, mounts=tuple(mount.destination for mount in config.mounts),
+                     auto_remove=config.auto_remove)
+
+
+def _reserve_cidfile(path: str | None) -> str:
+    """The cidfile, made empty, so that two containers never write to one; "" where none is asked for."""
+    if not path:
+        return ""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    except FileExistsError:
+        raise AlreadyExists("container id file exists. Ensure another container is not using it or delete " + path,
+                            hint=f"remove {path}, or name another --cidfile") from None
+    return path
+
+
+def _free_name(engine: Engine, options: CreateOptions) -> str:
+    """A name nobody has; with ``--replace`` its owner is removed."""
+    if not options.name:
+        while True:
+            name = names.random_name()
+            if engine.database.row("SELECT 1 FROM containers WHERE name = ?", name) is None:
+                return name
+    name = options.name.lstrip("/")
+    if not names.check_name(name):
+        raise InvalidArgument(f"running container create option: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: {options.name}: "
+                              "invalid argument")
+    taken = engine.database.row("SELECT id FROM containers WHERE name = ?", name)
+    if taken is not None:
+        if not options.replace:
+            raise name_in_use(name, taken[0])
+        from podling.engine.remove import remove
+
+        try:
+            remove(engine, engine.containers.get(taken[0]), RemoveOptions(force=True))
+        except NoSuchContainer:
+            log.debug(f"the container to replace, {name}, was removed by another command meanwhile")
+    return name
+
+
+def _image(engine: Engine, options: CreateOptions) -> tuple[Image | None, ImageConfig | None, str]:
+    """(image, its config, the name to show), pulled by the policy; all empty for ``--rootfs``."""
+    if options.rootfs:
+        root = options.image.removesuffix(":O")
+        if not os.path.isdir(root):
+            raise NotFound(f"checking rootfs: stat {root}: no such file or directory")
+        return None, None, ""
+    policy = options.pull.policy or engine.conf.pull_policy or "missing"
+    image = None
+    if policy in ("missing", "never"):
+        image = engine.images.lookup(options.image, platform=options.pull.platform)
+        if image is None and policy == "never":
+            raise NoSuchImage(f"{options.image}: image not known", hint=f"pull it first: podling pull {options.image}")
+    if image is None:
+        from podling.engine.images import pull
+
+        image = pull(engine, options.image, options.pull.replace(policy=policy) if policy else PullOptions())
+    name = engine.images.name_for(image, options.image)
+    return image, engine.images.config(image), name
+
+
+def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, name: str, image_name: str) -> Surroundings:
+    container_id = names.random_id()
+    runtime = monitor.choose_runtime(engine.conf, options.runtime or engine.options.runtime, cache=engine.paths.cache)
+    fresh = 64 + len(options.mounts)
+    return Surroundings(
+        id=container_id, name=name, created=time.time_ns(), environ=dict(os.environ),
+        env_files=tuple(_lines(path) for path in options.env_files),
+        label_files=tuple(_lines(path) for path in options.label_files),
+        hostname=os.uname().nodename,
+        image_id=image.id if image else "", image_name=image_name, image_digest=image.digest if image else "",
+        image_store=image.store if image else "",
+        log_path=engine.paths.container(container_id) + "/ctr.log",
+        runtime=runtime.name, runtime_path=runtime.path,
+        cgroup_manager=engine.options.cgroup_manager or engine.conf.cgroup_manager,
+        inherited=_inherited(engine, options.volumes_from),
+        volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
+        joined=_joined(engine, options),
+    )
+
+
+def _lines(path: str) -> tuple[str, ...]:
+    """The meaningful lines of an ``--env-file`` or ``--label-file``."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(ENVIRONMENT_FILE_LIMIT + 1)
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{path} is not UTF-8 text: {error}") from None
+    if len(text) > ENVIRONMENT_FILE_LIMIT:
+        raise InvalidArgument(f"{path} is larger than {ENVIRONMENT_FILE_LIMIT} bytes")
+    return tuple(line.lstrip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+
+
+def _joined(engine: Engine, options: CreateOptions) -> dict[str, str]:
+    """Full ids of the containers whose namespaces are joined."""
+    found = {}
+    for namespace in (options.net_ns, options.pid_ns, options.ipc_ns, options.uts_ns, options.cgroup_ns, options.user_ns):
+        if namespace is not None and namespace.mode == "container":
+            found[namespace.value] = engine.containers.find(namespace.value).id
+    return found
+
+
+def _needs(config: ContainerConfig) -> list[str]:
+    spaces = (config.net_ns, config.pid_ns, config.ipc_ns, config.uts_ns, config.cgroup_ns, config.user_ns)
+    return [namespace.value for namespace in spaces if namespace.mode == "container"]
+
+
+def _inherited(engine: Engine, volumes_from: tuple[str, ...]) -> tuple[Mount, ...]:
+    """The mounts of the containers named by ``--volumes-from``."""
+    found: list[Mount] = []
+    for text in volumes_from:
+        source, _, words = text.partition(":")
+        options = tuple(word for word in words.split(",") if word)
+        for word in options:
+            if word not in ("ro", "rw", "z"):
+                raise InvalidArgument(f"invalid options \"{words}\", can only specify 'ro', 'rw', and 'z': invalid argument")
+        for mount in engine.containers.config(engine.containers.find(source).id).mounts:
+            if mount.kind in ("bind", "volume"):
+                kept = tuple(o for o in mount.options if not ({"ro", "rw"} & set(options) and o in ("ro", "rw")))
+                found.append(mount.replace(options=(*kept, *(o for o in options if o != "z")),
+                                           relabel="z" if "z" in options else mount.relabel))
+    return tuple(found)
+
+
+def _mounted_images(engine: Engine, config: ContainerConfig) -> list[str]:
+    """Ids of our own images that are mounted into the container, so that they cannot be removed."""
+    found = []
+    for mount in config.mounts:
+        if mount.kind == "image":
+            image = engine.images.resolve(mount.source)
+            if not image.store:
+                found.append(image.id)
+    return found
+
+
+def _missing_volumes(engine: Engine, config: ContainerConfig) -> list[CreateVolumeOptions]:
+    """The volumes that must be made: anonymous ones, and named ones that do not exist yet."""
+    missing = {}
+    for mount in config.mounts:
+        if mount.kind == "volume" and not volumes.exists(engine, mount.source):
+            anonymous = len(mount.source) == 64 and not mount.source.strip("0123456789abcdef")
+            missing[mount.source] = CreateVolumeOptions(name=mount.source, anonymous=anonymous)
+    return list(missing.values())
+
+
+def _publish(engine: Engine, config: ContainerConfig) -> ContainerConfig:
+    """Choose host ports where none was said, and publish exposed ones for ``--publish-all``."""
+    if not config.ports and not config.publish_all:
+        return config
+    from podling.network.ports import assign
+
+    return config.replace(ports=assign(config.ports, exposed=config.exposed_ports if config.publish_all else ()))

@@ -1,0 +1,266 @@
+"""The steps that bring a container up, and take it down again.
+
+    rootfs -> volumes -> shm -> network -> etc files -> bundle -> monitor -> connected
+
+``up`` finds the facts of the steps before its own and adds what turned out true. ``down`` needs only the stored config: it
+works after a crash, after a reboot, in another process; it is idempotent, and one path serves a failed start, the exit
+command and ``rm --force``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling import jsontext, launch, log
+from podling.engine import volumes
+from podling.engine.engine import Engine
+from podling.errors import PodlingError, WrongState, explain
+from podling.linux import cgroups, mounts, userns
+from podling.linux.files import remove_tree, resolve_in_root, write_atomic
+from podling.model import ContainerConfig, Facts
+from podling.network import setup
+from podling.network.leases import Leases
+from podling.runtime import etc, monitor, security
+from podling.runtime.spec import HostFacts, spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Starting:
+    """One start under way: what the steps need besides the facts, and what they hand to each other while it runs."""
+
+    def __init__(self, engine: Engine, config: ContainerConfig, *, attended: bool) -> None:
+        self.engine = engine
+        self.config = config
+        self.attended = attended                  # the starting process stays and cleans up itself
+        self.paths = engine.paths
+        self.run = engine.paths.run(config.id)
+        self.network: setup.Pending | None = None
+
+
+# --- rootfs -----------------------------------------------------------------------------------------------------------
+
+
+def _rootfs_up(starting: Starting, facts: Facts) -> Facts:
+    config, engine = starting.config, starting.engine
+    if config.rootfs:
+        root = config.rootfs
+        if root.endswith(":O"):
+            root = engine.filesystems.mount(config.id, [root[:-2]])
+        return facts.replace(rootfs=root)
+    lowers = engine.images.layer_directories(config.image_id, config.image_store)
+    return facts.replace(rootfs=engine.filesystems.mount(config.id, lowers))
+
+
+def _rootfs_down(engine: Engine, config: ContainerConfig) -> None:
+    engine.filesystems.unmount(config.id)
+
+
+# --- volumes and image mounts -----------------------------------------------------------------------------------------
+
+
+def _volumes_up(starting: Starting, facts: Facts) -> Facts:
+    engine, config = starting.engine, starting.config
+    sources, images = {}, {}
+    for number, mount in enumerate(config.mounts):
+        if mount.kind == "volume":
+            sources[mount.source] = volumes.use(engine, mount, facts.rootfs)
+        elif mount.kind == "image":
+            image = engine.images.resolve(mount.source)
+            images[mount.destination] = engine.filesystems.mount_image(
+                config.id, number, engine.images.layer_directories(image.id, image.store), writable=mount.read_write)
+    return facts.replace(volumes=sources, image_mounts=images)
+
+
+def _volumes_down(engine: Engine, config: ContainerConfig) -> None:
+    for number, mount in reversed(list(enumerate(config.mounts))):
+        if mount.kind == "image":
+            engine.filesystems.unmount_image(config.id, number)
+        elif mount.kind == "volume":
+            volumes.release(engine, mount.source, config.id)
+
+
+# --- /dev/shm ---------------------------------------------------------------------------------------------------------
+
+
+def _shm_up(starting: Starting, facts: Facts) -> Facts:
+    config = starting.config
+    mode = config.ipc_ns.mode
+    if mode == "container":
+        return facts.replace(shm=starting.paths.run(config.ipc_ns.value) + "/shm")
+    if mode == "host":
+        return facts.replace(shm="/dev/shm")
+    if mode in ("none", "ns"):
+        return facts
+    shm = starting.run + "/shm"
+    os.makedirs(shm, 0o700, exist_ok=True)
+    mounts.tmpfs(shm, size=config.shm_size, mode=0o1777, options=("nosuid", "noexec", "nodev"))
+    return facts.replace(shm=shm)
+
+
+def _shm_down(engine: Engine, config: ContainerConfig) -> None:
+    mounts.unmount(engine.paths.run(config.id) + "/shm", lazy=True)
+
+
+# --- network and joined namespaces ------------------------------------------------------------------------------------
+
+
+def _network_up(starting: Starting, facts: Facts) -> Facts:
+    engine, config = starting.engine, starting.config
+    facts = facts.replace(namespaces=_joined_namespaces(engine, config))
+    starting.network = setup.begin(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf,
+                                   runroot=engine.paths.runroot)
+    return facts.replace(netns=starting.network.netns, network=starting.network.planned)
+
+
+def _network_down(engine: Engine, config: ContainerConfig) -> None:
+    setup.down(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf, runroot=engine.paths.runroot)
+
+
+def _joined_namespaces(engine: Engine, config: ContainerConfig) -> dict[str, str]:
+    """Paths of the namespaces that are joined rather than made: kind as in the OCI spec -> path."""
+    found = {}
+    for kind, namespace in (("network", config.net_ns), ("pid", config.pid_ns), ("ipc", config.ipc_ns), ("uts", config.uts_ns),
+                            ("cgroup", config.cgroup_ns)):
+        if namespace.mode == "ns":
+            found[kind] = namespace.value
+        elif namespace.mode == "container":
+            state = engine.containers.state(namespace.value)
+            if state.status not in ("running", "paused"):
+                raise WrongState(f"cannot join the {kind} namespace of container {namespace.value}: it is not running: "
+                                 "container state improper", hint=f"start it first: podling start {namespace.value[:12]}")
+            found[kind] = f"/proc/{state.pid}/ns/{'net' if kind == 'network' else kind}"
+    return found
+
+
+# --- files under /etc, the user ---------------------------------------------------------------------------------------
+
+
+def _etc_up(starting: Starting, facts: Facts) -> Facts:
+    config = starting.config
+    user = etc.find_user(facts.rootfs, config.user, config.group_add)
+    facts = facts.replace(uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
+    return facts.replace(etc_files=etc.write(config, facts, directory=starting.run, conf=starting.engine.conf,
+                                             shared=starting.paths.run(config.net_ns.value) if config.net_ns.mode == "container"
+                                             else ""))
+
+
+# --- bundle -----------------------------------------------------------------------------------------------------------
+
+
+def _bundle_up(starting: Starting, facts: Facts) -> Facts:
+    config, engine = starting.config, starting.engine
+    facts = facts.replace(bundle=starting.run)
+    if config.create_working_dir:
+        _make_working_directory(config, facts)
+    document = spec(config, facts, host_facts(engine, config))
+    write_atomic(starting.run + "/config.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
+    return facts
+
+
+def _make_working_directory(config: ContainerConfig, facts: Facts) -> None:
+    """The working directory is made where the image lacks it, as Podman does, owned by root like a Dockerfile's WORKDIR."""
+    if config.working_dir == "/" or any(_covers(mount.destination, config.working_dir) for mount in config.mounts):
+        return
+    path = resolve_in_root(facts.rootfs, config.working_dir)
+    if os.path.isdir(path):
+        return
+    if os.path.lexists(path):
+        raise PodlingError(f'workdir "{config.working_dir}" exists in the container, but is not a directory')
+    os.makedirs(path, 0o755)
+
+
+def _covers(destination: str, path: str) -> bool:
+    return path == destination or path.startswith(destination.rstrip("/") + "/")
+
+
+def host_facts(engine: Engine, config: ContainerConfig) -> HostFacts:
+    """What the spec depends on that is the host's and not the container's."""
+    return HostFacts(cgroup_layout=cgroups.layout(), rlimits=userns.hard_limits(),
+                     can_raise_rlimits=userns.has_capability("CAP_SYS_RESOURCE"),
+                     seccomp=security.seccomp_for(config, engine.conf, cache=engine.paths.cache))
+
+
+def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
+    remove_tree(engine.paths.run(config.id))
+
+
+# --- monitor ----------------------------------------------------------------------------------------------------------
+
+
+def _monitor_up(starting: Starting, facts: Facts) -> Facts:
+    engine, config = starting.engine, starting.config
+    created = monitor.create(
+        config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
+        sockets=engine.paths.sockets, exit_command=exit_command(engine, config, attended=starting.attended),
+        keep_fds=starting.network.reserved if starting.network else ())
+    return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
+
+
+def exit_command(engine: Engine, config: ContainerConfig, *, attended: bool) -> tuple[str, ...]:
+    """What conmon executes after the container's end."""
+    options = engine.options
+    own = [*launch.own_command(), "--root", engine.paths.graphroot, "--runroot", engine.paths.runroot]
+    for flag, value in (("--runtime", options.runtime), ("--cgroup-manager", options.cgroup_manager), ("--conmon", options.conmon),
+                        ("--network-config-dir", options.network_config_dir), ("--storage-driver", options.storage_driver),
+                        ("--log-level", options.log_level)):
+        if value:
+            own += [flag, value]
+    return monitor.exit_command((*own, "container", "cleanup", config.id), attended=attended, run=engine.paths.run(config.id))
+
+
+def _monitor_down(engine: Engine, config: ContainerConfig) -> None:
+    monitor.destroy(config, bundle=engine.paths.run(config.id), exits=engine.paths.exits, sockets=engine.paths.sockets)
+
+
+def _connected_up(starting: Starting, facts: Facts) -> Facts:
+    """The network, begun before the monitor, is waited for: both took their time side by side."""
+    if starting.network is None:
+        return facts
+    return facts.replace(network=starting.network.finish())
+
+
+def _nothing_down(engine: Engine, config: ContainerConfig) -> None:
+    """What this step made goes with the directory of the bundle."""
+
+
+STEPS: tuple[tuple[str, Callable[[Starting, Facts], Facts], Callable[[Engine, ContainerConfig], None]], ...] = (
+    ("root file system", _rootfs_up, _rootfs_down),
+    ("volumes", _volumes_up, _volumes_down),
+    ("bundle directory", lambda starting, facts: facts, _bundle_down),
+    ("shared memory", _shm_up, _shm_down),
+    ("network", _network_up, _network_down),
+    ("files in /etc", _etc_up, _nothing_down),
+    ("bundle", _bundle_up, _nothing_down),
+    ("monitor", _monitor_up, _monitor_down),
+    ("connection", _connected_up, _nothing_down),
+)
+
+
+def up(starting: Starting) -> Facts:
+    """Run every step; the caller undoes them by :func:`down`."""
+    os.makedirs(starting.run, 0o700, exist_ok=True)
+    facts = Facts()
+    for _, step_up, _ in STEPS:
+        facts = step_up(starting, facts)
+    return facts
+
+
+def down(engine: Engine, config: ContainerConfig) -> None:
+    """Undo every step in reverse order; all are tried, then the first failure is raised."""
+    first: PodlingError | OSError | None = None
+    for name, _, step_down in reversed(STEPS):
+        try:
+            step_down(engine, config)
+        except (PodlingError, OSError) as error:
+            log.debug(f"taking down the {name} of container {config.id}: {explain(error)}")
+            first = first or error
+    if first is not None:
+        raise PodlingError(f"cleaning up container {config.id}") from first
+
+
+def is_up(engine: Engine, container_id: str) -> bool:
+    """Whether anything of a start is left to take down."""
+    return os.path.exists(engine.paths.run(container_id))

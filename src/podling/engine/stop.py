@@ -1,0 +1,137 @@
+"""``stop``, ``kill``, ``restart``, ``pause``, ``unpause`` and ``wait``."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import time
+
+from podling.engine.engine import Engine
+from podling.engine.options import StopOptions, WaitOptions
+from podling.engine.start import clean_up, start
+from podling.errors import InvalidArgument, NoSuchContainer, PodlingError, WrongState
+from podling.linux import process
+from podling.model import Container, ContainerConfig, ContainerState
+from podling.runtime import monitor
+from podling.state.containers import read_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KILL_SECONDS = 10.0                          # how long a killed container may take to be gone
+CONDITIONS = ("configured", "created", "exited", "healthy", "initialized", "paused", "removing", "running", "stopped", "stopping",
+              "unhealthy")
+
+
+def stop(engine: Engine, container: Container, options: StopOptions) -> bool:
+    """Stop the container; True if it was running. The restart policy does not start it again."""
+    with engine.lock("container", container.id).exclusive():
+        stored = engine.containers.stored_state(container.id)
+        state = engine.containers.observe(stored)
+        if state.status in ("created", "exited"):
+            if not state.stopped_by_user and stored.status == "exited":
+                engine.containers.save_state(stored.replace(stopped_by_user=True))
+            if stored.status == state.status:
+                return False
+        if state.status == "paused":
+            raise WrongState(f"cannot stop container {container.id}: it is paused: container state improper",
+                             hint=f"podling unpause {container.name}")
+        engine.containers.save_state(stored.replace(status="stopping", stopped_by_user=True))
+        config = engine.containers.config(container.id)
+    timeout = config.stop_timeout if options.timeout is None else options.timeout
+    if state.status not in ("created", "exited"):
+        _end(config, state, timeout)
+    clean_up(engine, container.id, restart=False)
+    return True
+
+
+def _end(config: ContainerConfig, state: ContainerState, timeout: float) -> None:
+    """Stop signal, wait, SIGKILL, wait."""
+    if timeout != 0:
+        monitor.kill(config, config.stop_signal)
+        if process.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
+            return
+    monitor.kill(config, signals.SIGKILL, every=True)
+    if not process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+        raise PodlingError(f"container {config.id} did not end {KILL_SECONDS:.0f} seconds after SIGKILL",
+                           hint=f"see what its process {state.pid} waits for: cat /proc/{state.pid}/stack")
+
+
+def kill(engine: Engine, container: Container, signal: int) -> None:
+    """Send a signal to the container's first process."""
+    state = engine.containers.state(container.id)
+    if state.status not in ("running", "paused", "stopping"):
+        raise WrongState(f"can only kill running containers. {container.id} is in state {state.status}: container state improper")
+    config = engine.containers.config(container.id)
+    if signal == signals.SIGKILL:
+        with engine.lock("container", container.id).exclusive():
+            stored = engine.containers.stored_state(container.id)
+            engine.containers.save_state(stored.replace(stopped_by_user=True))
+    monitor.kill(config, signal)
+    if signal == signals.SIGKILL and process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+        clean_up(engine, container.id, restart=False)
+
+
+def restart(engine: Engine, container: Container, options: StopOptions) -> None:
+    """Stop the container if it runs, and start it."""
+    if engine.containers.state(container.id).status == "paused":
+        raise WrongState(f"unable to restart a container in a paused or unknown state: {container.id}: container state improper",
+                         hint=f"podling unpause {container.name}")
+    stop(engine, container, options)
+    start(engine, container)
+
+
+def pause(engine: Engine, container: Container) -> None:
+    """Freeze every process of a running container."""
+    _freeze(engine, container, wanted="running", status="paused", act=monitor.pause, word="pause")
+
+
+def unpause(engine: Engine, container: Container) -> None:
+    """Let a paused container go on."""
+    _freeze(engine, container, wanted="paused", status="running", act=monitor.resume, word="unpause")
+
+
+def _freeze(engine: Engine, container: Container, *, wanted: str, status: str, act: Callable[[ContainerConfig], None],
+            word: str) -> None:
+    with engine.lock("container", container.id).exclusive():
+        stored = engine.containers.stored_state(container.id)
+        state = engine.containers.observe(stored)
+        if state.status != wanted:
+            other = f"not {wanted}" if word == "pause" else "not paused"
+            raise WrongState(f'"{container.id}" is {other}, can\'t {word}: container state improper')
+        act(engine.containers.config(container.id))
+        engine.containers.save_state(stored.replace(status=status))
+
+
+def wait(engine: Engine, container_id: str, options: WaitOptions) -> int:
+    """Block until the container is in one of the conditions; its exit code, or -1 where another condition was met.
+
+    A container that is removed meanwhile has met "exited", "stopped" and "removing".
+    """
+    conditions = options.conditions or ("stopped",)
+    for condition in conditions:
+        if condition not in CONDITIONS:
+            raise InvalidArgument(f"unknown container state: {condition}: invalid argument", hint=f"one of {', '.join(CONDITIONS)}")
+    ends = [c for c in conditions if c in ("stopped", "exited")]
+    while True:
+        try:
+            state = engine.containers.state(container_id)
+        except NoSuchContainer:
+            ended = read_exit(os.path.join(engine.paths.exits, container_id))
+            return ended[0] if ended else -1
+        if state.status in ("exited", "created") and ends and (state.status == "exited" or "stopped" in ends):
+            return state.exit_code
+        if _meets(state, conditions):
+            return -1
+        if ends and state.pid and len(ends) == len(conditions):
+            process.wait_gone(state.pid, state.pid_start, None)
+            if engine.containers.state(container_id).status in ("running", "stopping", "paused"):
+                time.sleep(0.005)             # the process is gone, its exit file not yet written
+        else:
+            time.sleep(options.interval)
+
+
+def _meets(state: ContainerState, conditions: tuple[str, ...]) -> bool:
+    status = "created" if state.status == "configured" else state.status
+    return status in conditions or (status == "created" and "configured" in conditions)
