@@ -80,8 +80,8 @@ def _start(argv: Sequence[str], streams: Sequence[int], env: Mapping[str, str] |
             vfork: tuple[bool, ...] = (True,) if sys.version_info < (3, 14) else ()  # later ones always use it
             pid: int = fork_exec(
                 arguments, _candidates(argv[0], env), True, keep, cwd,  # type: ignore[arg-type]
-                settings, streams[0], -1, -1, streams[1], -1, streams[2],
-                report, report_write, True, new_session, -1, None, None, None, -1, None, *vfork)
+                settings, streams[0], -1, -1, streams[1], -1, streams[2], report, report_write, True, new_session,
+                -1, None, None, None, -1, None, *vfork)  # type: ignore[arg-type]
         finally:
             os.close(report_write)
         trouble = b""
@@ -156,8 +156,8 @@ def replace_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -
 
 
 def run(argv: Sequence[str], *, input: bytes = b"", env: Mapping[str, str] | None = None,  # noqa: A002
-        cwd: str | None = None, pass_fds: Iterable[int] = (), timeout: float | None = None, check: bool = True, stdout_limit: int = 64 << 20,
-        secrets: Iterable[str] = ()) -> Completed:
+        cwd: str | None = None, pass_fds: Iterable[int] = (), timeout: float | None = None, check: bool = True,
+        stdout_limit: int = 64 << 20, secrets: Iterable[str] = ()) -> Completed:
     """Run a program to its end, feeding it ``input``, and return its status and output.
 
     What it wrote before it ended is complete; a daemon that it left behind with its pipes open is not waited for. Of standard
