@@ -61,7 +61,8 @@ def test_leftovers_are_seen(world, kind):
 
 
 def test_reboot_keeps_stores_and_nothing_else(world):
-    world.run("sh", "-c", "echo kept >/var/lib/containers/file; echo gone >/run/file; ip netns add x; setsid sleep 100 >/dev/null 2>&1 &")
+    world.run("sh", "-c", "echo kept >/var/lib/containers/file; echo gone >/run/file; ip netns add x")
+    world.run("sh", "-c", "setsid sleep 100 >/dev/null 2>&1 &")
     before = world.run("cat", "/proc/sys/kernel/random/boot_id").stdout
     world.reboot()
     assert world.run("cat", "/proc/sys/kernel/random/boot_id").stdout != before
@@ -73,7 +74,13 @@ def test_reboot_keeps_stores_and_nothing_else(world):
 def test_a_killed_test_process_leaves_no_world():
     if sandbox.why_not():
         pytest.skip(sandbox.why_not())
-    code = "import os, sys; from tests.support.sandbox import new_world; w = new_world(); print(w.init, w.name, flush=True); os.kill(os.getpid(), 9)"
+    code = """if True:
+        import os
+        from tests.support.sandbox import new_world
+        world = new_world()
+        print(world.init, world.name, flush=True)
+        os.kill(os.getpid(), 9)
+    """
     done = subprocess.run([sys.executable, "-c", code], cwd=sandbox.CHECKOUT, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": "src"})
     init, name = done.stdout.split()

@@ -51,8 +51,8 @@ class World:
         self.name = name
         self.layout = layout
         self.env = {
-            "PATH": f"{CHECKOUT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/run/home", "USER": "root",
-            "LANG": "C.UTF-8", "TERM": "xterm",
+            "PATH": f"{CHECKOUT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/run/home", "USER": "root", "LANG": "C.UTF-8", "TERM": "xterm",
         }
         self.holder = subprocess.Popen([str(CHECKOUT / "tests/support/sandbox.sh"), name, layout], stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env=self.env)
@@ -62,9 +62,10 @@ class World:
             words = self.holder.stderr.read().decode(errors="replace").strip()
             self.close()
             raise RuntimeError(f"a world cannot be made here: {words.splitlines()[-1] if words else 'no reason given'}")
-        self.init = int(Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text(encoding="ascii").split()[0])
-        self.namespaces = {kind: os.open(f"/proc/{self.init}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in (*KINDS, "pid")}
-        self.own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
+        self.init = int(children.read_text(encoding="ascii").split()[0])
+        self.namespaces = {kind: os.open(f"/proc/{self.init}/ns/{kind}", os.O_RDONLY) for kind in (*KINDS, "pid")}
+        self.own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self.cgroups = self._cgroups()
         self.before = self.observe()
 
@@ -107,7 +108,8 @@ class World:
             argv = (PODLING, *argv[1:])
         options.setdefault("stdin", subprocess.DEVNULL)
         with self._forking():
-            return subprocess.Popen(argv, preexec_fn=functools.partial(self._enter, cwd), env={**self.env, **(env or {})}, **options)
+            return subprocess.Popen(argv, preexec_fn=functools.partial(self._enter, cwd),
+                                    env={**self.env, **(env or {})}, **options)
 
     def run(self, *argv: str, check: bool = True, stdin: bytes = b"", timeout: float = 120, **options: Any,
             ) -> subprocess.CompletedProcess[str]:
@@ -246,17 +248,16 @@ class World:
             found.add(f"nft {line.strip()}")
         return found
 
-    def left(self, *, ignore: Callable[[str, str], bool] = lambda kind, thing: False) -> list[str]:
+    def left(self, *, ignore: Callable[[str, str], bool] = lambda *_: False) -> list[str]:
         """What is there now and was not at the beginning; the firewall's empty frame, which netavark keeps, does not count."""
         now = self.observe()
         found = []
         for kind, things in now.items():
-            for thing in sorted(things - self.before[kind]):
-                if not (kind == "firewall rule" and _is_frame(thing)) and not ignore(kind, thing):
-                    found.append(f"{kind} {thing}")
+            found += [f"{kind} {thing}" for thing in sorted(things - self.before[kind])
+                      if not (kind == "firewall rule" and _is_frame(thing)) and not ignore(kind, thing)]
         return found
 
-    def assert_nothing_left(self, *, timeout: float = 5, ignore: Callable[[str, str], bool] = lambda kind, thing: False) -> None:
+    def assert_nothing_left(self, *, timeout: float = 5, ignore: Callable[[str, str], bool] = lambda *_: False) -> None:
         """Fail where a mount, namespace, rule, address, process, cgroup or directory of a container is still there.
 
         Clean-up that runs after the command (conmon's exit command) has ``timeout`` seconds to end.
