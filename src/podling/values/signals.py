@@ -17,27 +17,29 @@ _NUMBERS = {name: number for number, name in enumerate(_NAMES, 1)} | {
 SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGCHLD, SIGSTOP, SIGURG, SIGWINCH = 1, 2, 9, 15, 17, 19, 23, 28
 
 
-def parse_signal(text: str) -> int:
+def parse(text: str) -> int:
     """The number of a signal given by name (any case, with or without SIG) or number (1 to 64); InvalidArgument otherwise."""
     invalid = InvalidArgument(f"invalid signal: {text}")
     if text.isascii() and text.isdigit():
-        number = int(text) if len(text) < 10 else 0
-        if not 1 <= number <= _RTMAX:
+        number = int(text) if len(text) < 10 else _RTMAX + 1
+        if number == 0:
             raise invalid
+        if number > _RTMAX:
+            raise InvalidArgument("valid signals are 1 through 64")
         return number
-    name = text.upper().removeprefix("SIG")
+    known = text.upper().removeprefix("SIG")
     for start, base in (("RTMIN+", _RTMIN), ("RTMAX-", _RTMAX)):
-        offset = name.removeprefix(start)
-        if offset != name:
+        offset = known.removeprefix(start)
+        if offset != known:
             if not (offset.isascii() and offset.isdigit() and len(offset) < 3 and int(offset) <= _RTMAX - _RTMIN):
                 raise invalid
             return base + int(offset) if base == _RTMIN else base - int(offset)
-    if name not in _NUMBERS or not text.isascii():
+    if known not in _NUMBERS or not text.isascii():
         raise invalid
-    return _NUMBERS[name]
+    return _NUMBERS[known]
 
 
-def signal_name(number: int) -> str:
+def name(number: int) -> str:
     """``SIGTERM`` of 15, ``SIGRTMIN+3`` of 37; the number itself where no signal has it."""
     if 1 <= number <= len(_NAMES):
         return f"SIG{_NAMES[number - 1]}"
@@ -49,7 +51,7 @@ def signal_name(number: int) -> str:
     return str(number)
 
 
-def signal_names() -> tuple[str, ...]:
-    """Every name that :func:`parse_signal` knows, for completion, in the order of their numbers."""
+def names() -> tuple[str, ...]:
+    """Every name that :func:`parse` knows, for completion, in the order of their numbers."""
     return tuple(f"SIG{_NAMES[number - 1]}" for number in range(1, len(_NAMES) + 1)) + tuple(
-        signal_name(number) for number in range(_RTMIN, _RTMAX + 1))
+        name(number) for number in range(_RTMIN, _RTMAX + 1))
