@@ -217,7 +217,10 @@ def overlay(target: str, *, lowers: list[str], upper: str | None = None, work: s
     if len(lowers) > _MOST_LOWERS:
         raise Unsupported(f"mounting overlay on {target}: {len(lowers)} layers, and the kernel takes at most {_MOST_LOWERS}")
     if len(lowers) == 1 and upper is None:  # the kernel wants two; a read-only view of the one is the same
-        bind(lowers[0], target, recursive=False, read_only=True)
+        try:
+            bind(lowers[0], target, recursive=False, read_only=True)
+        except OSError as error:
+            raise PodlingError(f"mounting {lowers[0]} on {target}") from error
         return
     if not _overlay_by_context(target, lowers, upper, work, options):
         _overlay_by_mount(target, lowers, upper, work, options)
@@ -287,7 +290,7 @@ def _set_directory(context: int, key: str, path: str, *, escape: bool = False) -
             text = f"/proc/self/fd/{fd}"
         syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, text)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
+        raise OSError(error.errno, error.strerror, path) from None
     finally:
         if fd >= 0:
             os.close(fd)
