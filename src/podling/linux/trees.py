@@ -1,4 +1,4 @@
-"""Directory trees: copied with all their attributes, and measured. Nothing is followed: no link, no other file system's name."""
+"""Directory trees: copied with all their attributes, and measured. No link is followed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "system.")
 class _Pair:
     """A directory and its copy, with the names still to be copied."""
 
-    __slots__ = ("source", "target", "names", "status", "own")
+    __slots__ = ("names", "own", "source", "status", "target")
 
     def __init__(self, source: int, target: int, *, own: bool) -> None:
         self.source = source
