@@ -1,0 +1,36 @@
+"""Podman's commands that podling does not have yet: they are refused by their names, not as unknown words."""
+
+from __future__ import annotations
+
+# Group (or "" for the program itself) -> the commands missing in it; "*" means the whole group.
+MISSING: dict[str, str] = {
+    "": "auto-update build commit compose cp diff events export init mount umount unmount search stats unshare update",
+    "container": "checkpoint clone commit cp diff export init mount umount unmount prune restore runlabel stats update",
+    "image": "build diff mount umount unmount prune scp search sign tree trust",
+    "network": "connect create disconnect prune reload rm remove update",
+    "volume": "export import mount unmount reload",
+    "system": "check connection df events migrate prune renumber reset service",
+    "artifact": "* add extract inspect list ls pull push remove rm",
+    "buildx": "* build inspect prune version",
+    "farm": "* build create list ls remove rm update",
+    "generate": "* kube spec systemd",
+    "healthcheck": "* run",
+    "kube": "* apply down generate play",
+    "machine": "* cp info init inspect list ls os remove reset rm set ssh start stop",
+    "manifest": "* add annotate create exists inspect push remove rm",
+    "play": "* kube",
+    "pod": "* clone create exists inspect kill list logs ls pause prune ps restart rm start stats stop top unpause",
+    "quadlet": "* install list ls print rm",
+    "secret": "* create exists inspect list ls remove rm",
+}
+
+
+def missing(words: list[str]) -> str:
+    """The path of the missing Podman command that the words begin with, for example ``pod create``; "" if there is none."""
+    first = words[0]
+    if first in MISSING[""].split():
+        return first
+    names = MISSING.get(first, "").split()
+    if len(words) > 1 and words[1] in names:
+        return f"{first} {words[1]}"
+    return first if "*" in names else ""
