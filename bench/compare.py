@@ -1,0 +1,345 @@
+#!/usr/bin/python3
+"""Time podling beside Podman: same machine, same minute, same image, same runtime, stores on tmpfs.
+
+    bench/compare.py [--runs 10] [--only NAME,...] [--big] [--grow 1,100,1000] [--markdown FILE]
+
+Runs as root in mount, network and pid namespaces of its own; nothing of the machine's containers is touched. Every figure is
+a median of whole commands, the engines taking turns (A B A B ...); the ratio is podling / podman.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PODLING = HERE.parent / "bin" / "podling"
+sys.path.insert(0, str(HERE))
+
+from images import big_image, busybox_archive  # noqa: E402
+
+TARGETS = {
+    "run --rm, no network": 0.65, "run --rm, default bridge": 0.8, "run -d": 0.7, "stop": 0.7, "rm -f": 0.7, "exec": 0.5,
+    "ps -a, 100 containers": 0.8, "images, 100 images": 0.8, "inspect": 0.8, "info": 0.3,
+    "pull, 480 MB": 0.4, "save, 480 MB": 0.4, "load, 480 MB": 0.4, "push, 480 MB": 0.4, "idle container's memory": 1.0,
+}
+
+
+class Engine:
+    """One of the two programs, with its own store."""
+
+    def __init__(self, name: str, argv: list[str]) -> None:
+        self.name = name
+        self.argv = argv
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run([*self.argv, *arguments], capture_output=True, check=False)
+        if check and done.returncode:
+            sys.exit(f"{self.name} {' '.join(arguments)}: status {done.returncode}: {done.stderr.decode()}")
+        return done
+
+    def seconds(self, *arguments: str) -> float:
+        """The wall time of one command."""
+        begin = time.perf_counter()
+        self.run(*arguments)
+        return time.perf_counter() - begin
+
+
+class Bench:
+    """The engines, how often to run, and what came out."""
+
+    def __init__(self, engines: list[Engine], runs: int, only: set[str]) -> None:
+        self.engines = engines
+        self.runs = runs
+        self.only = only
+        self.rows: list[tuple[str, float, float, str]] = []
+
+    def wanted(self, name: str) -> bool:
+        return not self.only or any(word in name for word in self.only)
+
+    def measure(self, name: str, work: Callable[[Engine], float], *, runs: int | None = None, unit: str = "ms") -> None:
+        """Run ``work`` on each engine in turn; it returns what it measured (seconds or bytes)."""
+        if not self.wanted(name):
+            return
+        values: dict[str, list[float]] = {engine.name: [] for engine in self.engines}
+        for turn in range((runs or self.runs) + 1):
+            for engine in self.engines:
+                value = work(engine)
+                if turn:
+                    values[engine.name].append(value)
+        ours, theirs = (statistics.median(values[engine.name]) for engine in self.engines)
+        self.rows.append((name, ours, theirs, unit))
+        print(self.line(self.rows[-1]), flush=True)
+
+    @staticmethod
+    def line(row: tuple[str, float, float, str]) -> str:
+        name, ours, theirs, unit = row
+        scale = {"ms": 1000, "s": 1, "MB": 1e-6}[unit]
+        ratio, target = ours / theirs, TARGETS.get(name)
+        verdict = "" if target is None else f"| {target} | {'met' if ratio <= target else 'NOT MET'} "
+        return f"| {name} | {ours * scale:.1f} {unit} | {theirs * scale:.1f} {unit} | {ratio:.2f} {verdict or '| | '}|"
+
+
+# --- the private world ------------------------------------------------------------------------------------------------
+
+
+def enter(arguments: list[str]) -> None:
+    """Start again in namespaces of our own, then build the world there."""
+    if os.environ.get("PODLING_BENCH_INSIDE") != "1":
+        os.environ["PODLING_BENCH_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+                              "--propagation", "private", sys.executable, __file__, *arguments])
+
+
+def build_world(base: Path) -> None:
+    """Empty /run and /etc/containers, no cgroup v2 mount (crun 1.8 refuses a hybrid hierarchy), loopback and an uplink."""
+    for directory in ("/run", "/var/lib/containers"):
+        os.makedirs(directory, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True)
+    os.makedirs("/run/lock", exist_ok=True)
+    etc = base / "etc"
+    etc.mkdir()
+    (etc / "policy.json").write_text('{"default":[{"type":"insecureAcceptAnything"}]}')
+    (etc / "registries.conf").write_text('unqualified-search-registries = ["localhost:5000"]\n'
+                                         '[[registry]]\nlocation = "localhost:5000"\ninsecure = true\n')
+    (etc / "storage.conf").write_text('[storage]\ndriver = "overlay"\nrunroot = "/run/containers/storage"\n'
+                                      'graphroot = "/var/lib/containers/storage"\n')
+    limits = [resource.getrlimit(which)[1] for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)]
+    nofile, nproc = (value if value > 0 else 1048576 for value in limits)
+    (etc / "containers.conf").write_text(
+        f'[containers]\ndefault_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]\nlog_driver = "k8s-file"\n'
+        '[engine]\nruntime = "crun"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
+    os.makedirs("/etc/containers", exist_ok=True)
+    subprocess.run(["mount", "--bind", str(etc), "/etc/containers"], check=True)
+    if os.path.ismount("/sys/fs/cgroup/unified"):
+        subprocess.run(["umount", "/sys/fs/cgroup/unified"], check=True)
+    for command in ("ip link set lo up", "ip link add up0 type veth peer name up1", "ip addr add 198.51.100.2/24 dev up0",
+                    "ip link set up0 up", "ip link set up1 up", "ip route add default via 198.51.100.1 dev up0"):
+        subprocess.run(command.split(), check=True)
+
+
+def start_registry(base: Path) -> subprocess.Popen[bytes]:
+    """Debian's docker-registry on localhost:5000, its store on tmpfs."""
+    config = base / "registry.yml"
+    config.write_text(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {base}/registry}}, "
+                      "delete: {enabled: true}}\nhttp: {addr: '127.0.0.1:5000'}\n")
+    server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        if subprocess.run(["curl", "-fso", "/dev/null", "http://127.0.0.1:5000/v2/"], check=False).returncode == 0:
+            return server
+        time.sleep(0.05)
+    sys.exit("docker-registry did not start")
+
+
+# --- the work ---------------------------------------------------------------------------------------------------------
+
+
+def containers(bench: Bench) -> None:
+    """Short commands around one container."""
+    bench.measure("run --rm, no network", lambda e: e.seconds("run", "--rm", "--network", "none", "bb", "true"))
+    bench.measure("run --rm, default bridge", lambda e: e.seconds("run", "--rm", "bb", "true"))
+    bench.measure("run --rm, host network", lambda e: e.seconds("run", "--rm", "--network", "host", "bb", "true"))
+    bench.measure("create", created)
+    for name, which in (("run -d", 0), ("stop", 1), ("rm -f", 2)):
+        bench.measure(name, lambda e, which=which: life(e, "none")[which])
+        bench.measure(name + ", default bridge", lambda e, which=which: life(e, "bridge")[which])
+    for engine in bench.engines:
+        engine.run("run", "-d", "--name", "idle", "--network", "none", "bb", "sleep", "1000")
+    bench.measure("exec", lambda e: e.seconds("exec", "idle", "true"))
+    bench.measure("inspect", lambda e: e.seconds("inspect", "idle"))
+    bench.measure("ps", lambda e: e.seconds("ps"))
+    bench.measure("info", lambda e: e.seconds("info"))
+    bench.measure("--version", lambda e: e.seconds("--version"))
+    bench.measure("idle container's memory", lambda e: overhead(e, "idle"), runs=1, unit="MB")
+    for engine in bench.engines:
+        engine.run("rm", "-f", "-t", "0", "idle")
+
+
+def created(engine: Engine) -> float:
+    """One ``create``; the container is removed outside the clock."""
+    took = engine.seconds("create", "--name", "c", "--network", "none", "bb", "true")
+    engine.run("rm", "c")
+    return took
+
+
+TRAP = "trap 'exit 0' TERM; while :; do sleep 0.01; done"
+
+
+def life(engine: Engine, network: str) -> tuple[float, float, float]:
+    """Seconds of ``run -d``, ``stop`` and ``rm -f`` of a container that obeys SIGTERM."""
+    started = engine.seconds("run", "-d", "--name", "life", "--network", network, "bb", "sh", "-c", TRAP)
+    time.sleep(0.05)
+    stopped = engine.seconds("stop", "life")
+    engine.run("start", "life")
+    time.sleep(0.05)
+    removed = engine.seconds("rm", "-f", "-t", "0", "life")
+    return started, stopped, removed
+
+
+def overhead(engine: Engine, name: str) -> float:
+    """Proportional memory of the processes that watch a container (its monitor), without the container's own."""
+    pid = int(engine.run("inspect", "--format", "{{.State.Pid}}", name).stdout)
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pss(parent)
+
+
+def pss(pid: int) -> float:
+    """Bytes of memory that a process accounts for, shared pages divided among their users."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"no Pss of {pid}")
+
+
+def lists(bench: Bench, counts: list[int], base: Path) -> None:
+    """Commands whose cost may grow with what is there."""
+    have = {engine.name: 0 for engine in bench.engines}
+    for count in counts:
+        for engine in bench.engines:
+            fill(engine, have[engine.name], count, base)
+            have[engine.name] = count
+        bench.measure(f"ps -a, {count} containers", lambda e: e.seconds("ps", "-a"))
+        bench.measure(f"images, {count} images", lambda e: e.seconds("images"))
+        bench.measure(f"run --rm, no network, {count} containers and images",
+                      lambda e: e.seconds("run", "--rm", "--network", "none", "bb", "true"))
+
+
+def fill(engine: Engine, have: int, count: int, base: Path) -> None:
+    """Make containers and images until there are ``count``."""
+    tar = base / "tiny.tar"
+    if not tar.exists():
+        (base / "tiny").mkdir()
+        (base / "tiny" / "file").write_text("tiny")
+        subprocess.run(["tar", "-C", str(base / "tiny"), "-cf", str(tar), "file"], check=True)
+    for number in range(have, count):
+        engine.run("create", "--name", f"n{number}", "--network", "none", "bb", "true")
+        if number:                               # bb itself is the first
+            engine.run("import", "-c", f"LABEL n={number}", str(tar), f"localhost/n{number}:1")
+
+
+class Peak:
+    """The highest memory (sum of Pss) of a process and its descendants while it runs."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.peak = 0.0
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        watcher = threading.Thread(target=self._watch)
+        watcher.start()
+        self.status = self.process.wait()
+        watcher.join()
+
+    def _watch(self) -> None:
+        while self.process.poll() is None:
+            total = 0.0
+            for pid in [self.process.pid, *descendants(self.process.pid)]:
+                try:
+                    total += pss(pid)
+                except (OSError, ValueError):
+                    continue
+            self.peak = max(self.peak, total)
+            time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        children = [int(word) for task in os.listdir(f"/proc/{pid}/task")
+                    for word in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except OSError:
+        return found
+    for child in children:
+        found += [child, *descendants(child)]
+    return found
+
+
+def big(bench: Bench, base: Path, runs: int) -> None:
+    """Moving a 480 MB image of 8 layers and 47,000 files."""
+    big_image("localhost:5000/big:1", base)
+    reference = "localhost:5000/big:1"
+
+    def pull(engine: Engine) -> float:
+        engine.run("rmi", "-f", reference, check=False)
+        return engine.seconds("pull", "-q", "--tls-verify=false", reference)
+
+    def save(engine: Engine) -> float:
+        archive = base / f"{engine.name}.tar"
+        archive.unlink(missing_ok=True)
+        return engine.seconds("save", "-q", "-o", str(archive), reference)
+
+    def load(engine: Engine) -> float:
+        engine.run("rmi", "-f", reference)
+        return engine.seconds("load", "-q", "-i", str(base / f"{engine.name}.tar"))
+
+    def push(engine: Engine) -> float:
+        shutil.rmtree(base / "registry" / "docker" / "registry" / "v2" / "repositories" / "pushed", ignore_errors=True)
+        shutil.rmtree(base / "registry" / "docker" / "registry" / "v2" / "blobs", ignore_errors=True)
+        return engine.seconds("push", "-q", "--tls-verify=false", reference, "localhost:5000/pushed:1")
+
+    bench.measure("pull, 480 MB", pull, runs=runs, unit="s")
+    if bench.wanted("peak memory of a pull"):
+        peaks = []
+        for engine in bench.engines:
+            engine.run("rmi", "-f", reference)
+            peaks.append(Peak([*engine.argv, "pull", "-q", "--tls-verify=false", reference]).peak)
+        bench.rows.append(("peak memory of a pull", peaks[0], peaks[1], "MB"))
+        print(bench.line(bench.rows[-1]), flush=True)
+    bench.measure("save, 480 MB", save, runs=runs, unit="s")
+    bench.measure("load, 480 MB", load, runs=runs, unit="s")
+    bench.measure("push, 480 MB", push, runs=runs, unit="s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--big-runs", type=int, default=10)
+    parser.add_argument("--program", default=str(PODLING), help="the podling to measure")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--skip-big", action="store_true")
+    parser.add_argument("--grow", default="1,100")
+    parser.add_argument("--markdown", default="")
+    options = parser.parse_args()
+    if os.geteuid() != 0 or shutil.which("podman") is None:
+        sys.exit("the comparison needs root and an installed podman")
+    enter(sys.argv[1:])
+    base = Path(tempfile.mkdtemp(prefix="podling-bench-", dir="/dev/shm"))
+    engines = [Engine("podling", [options.program]), Engine("podman", ["podman"])]
+    bench = Bench(engines, options.runs, {word for word in options.only.split(",") if word})
+    print("| work | podling | podman | ratio | target | |\n|---|---|---|---|---|---|", flush=True)
+    registry = None
+    try:
+        build_world(base)
+        registry = start_registry(base)
+        archive = busybox_archive(base)
+        for engine in engines:
+            engine.run("load", "-q", "-i", str(archive))
+            engine.run("tag", "localhost/bb:latest", "bb")
+        containers(bench)
+        lists(bench, [int(word) for word in options.grow.split(",") if word], base)
+        if not options.skip_big:
+            big(bench, base, options.big_runs)
+    finally:
+        for engine in engines:
+            engine.run("rm", "-af", "-t", "0", check=False)
+        if registry is not None:
+            registry.kill()
+            registry.wait()
+        shutil.rmtree(base, ignore_errors=True)
+    if options.markdown:
+        Path(options.markdown).write_text("\n".join(bench.line(row) for row in bench.rows) + "\n")
+    versions = {engine.name: engine.run("--version").stdout.decode().strip() for engine in engines}
+    print(json.dumps(versions))
+
+
+if __name__ == "__main__":
+    main()
