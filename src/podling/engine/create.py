@@ -126,8 +126,8 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
     fresh = 64 + len(options.mounts)
     return Surroundings(
         id=container_id, name=name, created=time.time_ns(), environ=dict(os.environ),
-        env_files=tuple(_lines(path) for path in options.env_files),
-        label_files=tuple(_lines(path) for path in options.label_files),
+        env_files=tuple(read_lines(path) for path in options.env_files),
+        label_files=tuple(read_lines(path) for path in options.label_files),
         hostname=os.uname().nodename,
         image_id=image.id if image else "", image_name=image_name, image_digest=image.digest if image else "",
         image_store=image.store if image else "",
@@ -140,7 +140,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
     )
 
 
-def _lines(path: str) -> tuple[str, ...]:
+def read_lines(path: str) -> tuple[str, ...]:
     """The meaningful lines of an ``--env-file`` or ``--label-file``."""
     try:
         with open(path, encoding="utf-8") as file:

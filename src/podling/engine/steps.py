@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import os
 
-from podling import jsontext, launch, log
+from podling import __version__, jsontext, launch, log
 from podling.engine import volumes
 from podling.engine.engine import Engine
 from podling.errors import PodlingError, WrongState, explain
-from podling.linux import cgroups, mounts, userns
-from podling.linux.files import remove_tree, resolve_in_root, write_atomic
+from podling.linux import mounts
+from podling.linux.files import remove_tree, write_atomic
 from podling.model import ContainerConfig, Facts
 from podling.network import setup
 from podling.network.leases import Leases
-from podling.runtime import etc, monitor, security
-from podling.runtime.spec import HostFacts, spec
+from podling.runtime import etc, host, monitor, users
+from podling.runtime.spec import hostname, spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Starting:
         self.paths = engine.paths
         self.run = engine.paths.run(config.id)
         self.network: setup.Pending | None = None
+        self.host: host.HostFacts | None = None
 
 
 # --- rootfs -----------------------------------------------------------------------------------------------------------
@@ -66,12 +67,18 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
     sources, images = {}, {}
     for number, mount in enumerate(config.mounts):
         if mount.kind == "volume":
-            sources[mount.source] = volumes.use(engine, mount, facts.rootfs)
+            sources[mount.source] = volumes.use(engine, mount, facts.rootfs, owner=lambda: _owner(config, facts))
         elif mount.kind == "image":
             image = engine.images.resolve(mount.source)
             images[mount.destination] = engine.filesystems.mount_image(
                 config.id, number, engine.images.layer_directories(image.id, image.store), writable=mount.read_write)
     return facts.replace(volumes=sources, image_mounts=images)
+
+
+def _owner(config: ContainerConfig, facts: Facts) -> tuple[int, int]:
+    """uid and gid of the container's user, who owns a fresh volume where the image has nothing at its place."""
+    user = users.lookup(users.accounts(config, facts), config.user, config.group_add)
+    return user.uid, user.gid
 
 
 def _volumes_down(engine: Engine, config: ContainerConfig) -> None:
@@ -139,48 +146,42 @@ def _joined_namespaces(engine: Engine, config: ContainerConfig) -> dict[str, str
 
 
 def _etc_up(starting: Starting, facts: Facts) -> Facts:
-    config = starting.config
-    user = etc.find_user(facts.rootfs, config.user, config.group_add)
-    facts = facts.replace(uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
-    return facts.replace(etc_files=etc.write(config, facts, directory=starting.run, conf=starting.engine.conf,
-                                             shared=starting.paths.run(config.net_ns.value) if config.net_ns.mode == "container"
-                                             else ""))
+    engine, config = starting.engine, starting.config
+    etc.prepare_root(facts.rootfs, config)
+    user = users.lookup(users.accounts(config, facts), config.user, config.group_add)
+    facts = facts.replace(bundle=starting.run, uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
+    starting.host = host.gather(config, facts, runtime=config.runtime, cache=engine.paths.cache,
+                                joined_hostname=_joined_hostname(engine, config))
+    settings = etc.EtcSettings(base_hosts=engine.conf.base_hosts_file, host_internal=engine.conf.host_containers_internal_ip,
+                               engine=f"podling-{__version__}", graphroot=engine.paths.graphroot,
+                               shared=_shared_files(engine, config))
+    return facts.replace(etc_files=etc.write_files(config, facts, starting.run, settings,
+                                                   hostname=hostname(config, starting.host)))
+
+
+def _joined_hostname(engine: Engine, config: ContainerConfig) -> str:
+    """The host name of the container whose UTS namespace is joined."""
+    return engine.containers.config(config.uts_ns.value).hostname if config.uts_ns.mode == "container" else ""
+
+
+def _shared_files(engine: Engine, config: ContainerConfig) -> dict[str, str]:
+    """hosts and resolv.conf of the container whose network is joined."""
+    if config.net_ns.mode != "container":
+        return {}
+    run = engine.paths.run(config.net_ns.value)
+    files = {"/etc/hosts": run + "/hosts", "/etc/resolv.conf": run + "/resolv.conf"}
+    return {path: file for path, file in files.items() if os.path.exists(file)}
 
 
 # --- bundle -----------------------------------------------------------------------------------------------------------
 
 
 def _bundle_up(starting: Starting, facts: Facts) -> Facts:
-    config, engine = starting.config, starting.engine
-    facts = facts.replace(bundle=starting.run)
-    if config.create_working_dir:
-        _make_working_directory(config, facts)
-    document = spec(config, facts, host_facts(engine, config))
+    etc.make_working_directory(starting.config, facts)
+    assert starting.host is not None
+    document = spec(starting.config, facts, starting.host)
     write_atomic(starting.run + "/config.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
     return facts
-
-
-def _make_working_directory(config: ContainerConfig, facts: Facts) -> None:
-    """The working directory is made where the image lacks it, as Podman does, owned by root like a Dockerfile's WORKDIR."""
-    if config.working_dir == "/" or any(_covers(mount.destination, config.working_dir) for mount in config.mounts):
-        return
-    path = resolve_in_root(facts.rootfs, config.working_dir)
-    if os.path.isdir(path):
-        return
-    if os.path.lexists(path):
-        raise PodlingError(f'workdir "{config.working_dir}" exists in the container, but is not a directory')
-    os.makedirs(path, 0o755)
-
-
-def _covers(destination: str, path: str) -> bool:
-    return path == destination or path.startswith(destination.rstrip("/") + "/")
-
-
-def host_facts(engine: Engine, config: ContainerConfig) -> HostFacts:
-    """What the spec depends on that is the host's and not the container's."""
-    return HostFacts(cgroup_layout=cgroups.layout(), rlimits=userns.hard_limits(),
-                     can_raise_rlimits=userns.has_capability("CAP_SYS_RESOURCE"),
-                     seccomp=security.seccomp_for(config, engine.conf, cache=engine.paths.cache))
 
 
 def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
@@ -232,7 +233,7 @@ STEPS: tuple[tuple[str, Callable[[Starting, Facts], Facts], Callable[[Engine, Co
     ("bundle directory", lambda starting, facts: facts, _bundle_down),
     ("shared memory", _shm_up, _shm_down),
     ("network", _network_up, _network_down),
-    ("files in /etc", _etc_up, _nothing_down),
+    ("user and files in /etc", _etc_up, _nothing_down),
     ("bundle", _bundle_up, _nothing_down),
     ("monitor", _monitor_up, _monitor_down),
     ("connection", _connected_up, _nothing_down),
