@@ -194,6 +194,7 @@ class Container(Record):
     command: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     ports: tuple[PortMapping, ...] = ()
+    exposed_ports: tuple[str, ...] = ()      # "80/tcp"
     networks: tuple[str, ...] = ()           # names, or the mode when it is not bridge
     mounts: tuple[str, ...] = ()             # destinations
     auto_remove: bool = False
