@@ -18,51 +18,97 @@ from podling.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from types import TracebackType
+
+    from podling.linux.locks import Held
 
 
-def start(engine: Engine, container: Container, *, attended: bool = False, before: Callable[[ContainerConfig], None] | None = None,
-          restarts: int = 0) -> ContainerState:
-    """Start the container and what it needs; its state then.
+def start(engine: Engine, container: Container, *, restarts: int = 0) -> ContainerState:
+    """Start the container and what it needs; its state then. One that runs already is left alone; a failed start leaves nothing up."""
+    with Prepared(engine, container, restarts=restarts) as prepared:
+        return prepared.go()
 
-    ``before`` is called when the container is made but its process not yet started: whoever attaches there misses no
-    output. ``attended``: this process stays until the container's end and calls :func:`clean_up`. A failed start leaves
-    nothing up. A container that runs already is left alone.
+
+class Prepared:
+    """A container that exists in the runtime, its process not yet started: whoever attaches now misses no output.
+
+        with Prepared(engine, container, attended=True) as prepared:
+            ...                      # attach
+            prepared.go()
+
+    The container is locked until :meth:`go` or the end of the block; without ``go`` everything is taken down again.
+    ``attended``: this process stays until the container's end and calls :func:`clean_up`. ``already`` is its state where it
+    runs already.
     """
-    _start_needed(engine, container)
-    with engine.lock("container", container.id).exclusive():
-        stored = engine.containers.stored_state(container.id)
-        state = engine.containers.observe(stored)
+
+    def __init__(self, engine: Engine, container: Container, *, attended: bool = False, restarts: int = 0) -> None:
+        self.engine = engine
+        self.container = container
+        self.attended = attended
+        self.restarts = restarts
+        self.already: ContainerState | None = None
+        self.facts = Facts()
+        self._undo = Undo()
+        self._lock: Held | None = None
+
+    def __enter__(self) -> Prepared:
+        _start_needed(self.engine, self.container)
+        self._lock = self.engine.lock("container", self.container.id).exclusive()
+        self._lock.__enter__()
+        try:
+            self._prepare()
+        except BaseException as error:
+            self._failed(error)
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        engine, container_id = self.engine, self.container.id
+        self.stored = engine.containers.stored_state(container_id)
+        state = engine.containers.observe(self.stored)
         if state.status == "running":
-            return state
+            self.already = state
+            return
         if state.status == "paused":
-            raise WrongState(f"unable to start container {container.id}: container is paused: container state improper",
-                             hint=f"podling unpause {container.name}")
-        config = engine.containers.config(container.id)
-        if steps.is_up(engine, container.id):     # a start or an end was cut off half-way
-            steps.down(engine, config)
-        return _start(engine, config, stored, attended=attended, before=before, restarts=restarts)
+            raise WrongState(f"unable to start container {container_id}: container is paused: container state improper",
+                             hint=f"podling unpause {self.container.name}")
+        self.config = engine.containers.config(container_id)
+        if steps.is_up(engine, container_id):     # a start or an end was cut off half-way
+            steps.down(engine, self.config)
+        self._undo.callback(steps.down, engine, self.config)
+        self.facts = steps.up(Starting(engine, self.config, attended=self.attended))
 
+    def go(self) -> ContainerState:
+        """Start the process and let go of the lock."""
+        if self.already is not None:
+            self._release()
+            return self.already
+        state = _running(self.config, self.facts, self.restarts)   # looked up first: the process may be gone at once
+        monitor.start(self.config)
+        self.engine.containers.save_state(state)
+        _write_pidfiles(self.config, self.facts)
+        self._undo = Undo()
+        self._release()
+        return state
 
-def _start(engine: Engine, config: ContainerConfig, stored: ContainerState, *, attended: bool,
-           before: Callable[[ContainerConfig], None] | None, restarts: int) -> ContainerState:
-    try:
-        with Undo() as undo:
-            undo.callback(steps.down, engine, config)
-            facts = steps.up(Starting(engine, config, attended=attended))
-            if before is not None:
-                before(config)
-            monitor.start(config)
-            state = _running(config, facts, restarts)
-            engine.containers.save_state(state)
-            _write_pidfiles(config, facts)
-            return state
-    except (PodlingError, OSError) as error:
-        code = getattr(error, "exit_code", 125)
-        engine.containers.save_state(stored.replace(
-            status="exited" if stored.status != "created" else "created", pid=0, conmon_pid=0, error=explain(error),
-            exit_code=code, network={}, finished=time.time_ns()))
-        raise
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._failed(error)
+
+    def _failed(self, error: BaseException | None) -> None:
+        """Take down what is not started, and write why."""
+        if self._lock is None:
+            return
+        self._undo.run()
+        if self.already is None and isinstance(error, (PodlingError, OSError)):
+            self.engine.containers.save_state(self.stored.replace(
+                status="created" if self.stored.status == "created" else "exited", pid=0, conmon_pid=0, network={},
+                error=explain(error), exit_code=getattr(error, "exit_code", 125), finished=time.time_ns()))
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+            self._lock = None
 
 
 def _running(config: ContainerConfig, facts: Facts, restarts: int) -> ContainerState:

@@ -1,0 +1,73 @@
+"""What killed commands left behind, found from the directories, removed beside running commands."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from podling import log
+from podling.engine import steps, volumes
+from podling.engine.engine import Engine
+from podling.engine.start import clean_up
+from podling.errors import InUse, PodlingError, explain
+from podling.linux import mounts
+from podling.linux.files import remove_tree
+
+EXIT_FILE_SECONDS = 300                      # how long the exit code of a removed container can still be asked for
+
+
+def collect(engine: Engine) -> None:
+    """Take down containers whose end nobody cleaned up, then delete what no row names. What is in use is left for later."""
+    _unfinished_ends(engine)
+    known = {row[0] for row in engine.database.rows("SELECT id FROM containers")}
+    _run_directories(engine, known)
+    _exit_files(engine, known)
+    engine.images.collect()
+    volumes.collect(engine)
+
+
+def _unfinished_ends(engine: Engine) -> None:
+    """Containers that ended while their clean-up was killed, or the host restarted."""
+    for container, state in engine.containers.list_with_states():
+        if state.status == "exited" and steps.is_up(engine, container.id):
+            try:
+                clean_up(engine, container.id, restart=False)
+            except (PodlingError, OSError) as error:
+                log.warning(f"cleaning up container {container.id}: {explain(error)}")
+
+
+def _run_directories(engine: Engine, known: set[str]) -> None:
+    """Bundles of containers that exist no longer, with what is mounted in them."""
+    for name in _listing(f"{engine.paths.runroot}/containers"):
+        if name in known:
+            continue
+        lock = engine.lock("container", name)
+        if not lock.try_exclusive():
+            continue
+        try:
+            if engine.database.row("SELECT 1 FROM containers WHERE id = ?", name) is None:
+                mounts.unmount_all(engine.paths.run(name))
+                remove_tree(engine.paths.run(name))
+        except (InUse, OSError) as error:
+            log.debug(f"left for later: {explain(error)}")
+        finally:
+            lock.release()
+
+
+def _exit_files(engine: Engine, known: set[str]) -> None:
+    oldest = time.time() - EXIT_FILE_SECONDS
+    for name in _listing(engine.paths.exits):
+        path = f"{engine.paths.exits}/{name}"
+        if name not in known:
+            try:
+                if os.stat(path).st_mtime < oldest:
+                    os.unlink(path)
+            except FileNotFoundError:
+                continue
+
+
+def _listing(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
