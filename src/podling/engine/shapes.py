@@ -1,0 +1,44 @@
+"""Values in the shapes that Podman's JSON and Go templates give them."""
+
+from __future__ import annotations
+
+import os
+
+from podling.values import units
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Time(str):
+    """A time: RFC 3339 in the local zone as JSON and as text, ``2006-01-02 15:04:05.9 +0000 UTC`` in a template."""
+
+    __slots__ = ("nanoseconds",)
+    nanoseconds: int
+
+    def __new__(cls, nanoseconds: int) -> Time:
+        """The time so many nanoseconds after 1970; 0 is Go's zero time, year 1."""
+        found = super().__new__(cls, units.format_rfc3339(nanoseconds, local=True) if nanoseconds else "0001-01-01T00:00:00Z")
+        found.nanoseconds = nanoseconds
+        return found
+
+    def go_text(self) -> str:
+        """As Go prints it."""
+        return units.go_time(self.nanoseconds, local=True) if self.nanoseconds else "0001-01-01 00:00:00 +0000 UTC"
+
+
+class Struct(dict):  # type: ignore[type-arg]
+    """A Go struct: an object in JSON, ``{a b c}`` in a template, where an absent field is an error. A plain dict is a map."""
+
+    __slots__ = ()
+
+
+def or_null(values: Any) -> Any:
+    """None in place of something empty: Go's nil slices and maps."""
+    return values or None
+
+
+def exists_or_empty(path: str) -> str:
+    """The path, or "" where there is nothing."""
+    return path if os.path.exists(path) else ""
