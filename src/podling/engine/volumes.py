@@ -19,6 +19,7 @@ from podling import jsontext
 from podling.engine import names
 from podling.engine.options import CreateVolumeOptions, RemoveOptions
 from podling.engine.select import label_matches
+from podling.engine.shapes import Struct, Time
 from podling.errors import (
     AlreadyExists,
     InUse,
@@ -156,7 +157,9 @@ def _options(options: CreateVolumeOptions) -> tuple[dict[str, str], int, int]:
             number = _owner(key, value)
             said[key.upper()] = value
             uid, gid = (number, gid) if key == "uid" else (uid, number)
-        elif key in ("size", "inodes") and not said.get("type"):
+        elif key in ("size", "inodes") and said.get("type"):
+            said[key.upper()] = value
+        elif key in ("size", "inodes"):
             raise Unsupported("volume options size and inodes not supported: project quotas are not available in podling yet",
                               hint="--opt type=tmpfs --opt device=tmpfs --opt o=size=... gives a bounded volume in memory")
     if needs_mount(said) and not said.get("type") and not said.get("device"):
@@ -367,6 +370,18 @@ def disk_usage(volume: Volume) -> int:
         return size_of_content(directory_fd)
     finally:
         os.close(directory_fd)
+
+
+def inspect_volume(engine: Engine, volume: Volume) -> Struct:
+    """A volume in the shape of Podman's JSON."""
+    owned = {"UID": volume.uid, "GID": volume.gid, "Anonymous": volume.anonymous}
+    left = {"NeedsCopyUp": not volume.filled, "NeedsChown": not volume.filled and not _has_owner(volume)}
+    return Struct({
+        "Name": volume.name, "Driver": volume.driver, "Mountpoint": volume.mountpoint, "CreatedAt": Time(volume.created),
+        "Labels": dict(sorted(volume.labels.items())), "Scope": "local", "Options": dict(sorted(volume.options.items())),
+        **{name: value for name, value in owned.items() if value}, "MountCount": mount_count(engine, volume),
+        **{name: value for name, value in left.items() if value}, "LockNumber": 0,
+    })
 
 
 # --- which volumes ----------------------------------------------------------------------------------------------------

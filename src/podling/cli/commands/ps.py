@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from podling.engine.listing import Listed
 
 _COLUMNS = Columns(name="ps", shown=("ID", "Image", "Command", "CreatedHuman", "Status", "Ports", "Names"), headings={
-    "Cgroup": "CGROUPNS", "CreatedHuman": "CREATED", "ID": "CONTAINER ID", "IPC": "IPC", "MNT": "MNT", "NET": "NET", "PIDNS": "PIDNS",
-    "Pod": "POD ID", "PodName": "PODNAME", "UTS": "UTS", "USERNS": "USERNS",
+    "Cgroup": "CGROUPNS", "CreatedHuman": "CREATED", "ID": "CONTAINER ID", "IPC": "IPC", "MNT": "MNT", "NET": "NET",
+    "PIDNS": "PIDNS", "Pod": "POD ID", "PodName": "PODNAME", "UTS": "UTS", "USERNS": "USERNS",
 })
-_NAMESPACE_FIELDS = {"mnt": "MNT", "cgroup": "Cgroup", "ipc": "IPC", "net": "NET", "pid": "PIDNS", "user": "USERNS", "uts": "UTS"}
+_NAMESPACE_FIELDS = {"mnt": "MNT", "cgroup": "Cgroup", "ipc": "IPC", "net": "NET", "pid": "PIDNS", "user": "USERNS",
+                     "uts": "UTS"}
 _NEVER = -62135596800                            # Go's zero time in seconds
 _LONGEST_COMMAND = 17
 _SHORT_ID = 12
 
 
-def run(context: Context, said: dict[str, Any], args: list[str]) -> None:
+def run(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     """List containers, again and again with ``--watch``."""
     watch = said.get("watch", 0)
     options = ListOptions(filters=parse_filters(said.get("filter", ())),
@@ -130,7 +131,8 @@ def _size(listed: Listed) -> str:
     if listed.size is None:
         log.error("Size format requires --size option")
         return ""
-    return f"{units.format_size(listed.size.own, separator='')} (virtual {units.format_size(listed.size.with_image, separator='')})"
+    own, virtual = (units.format_size(size, separator="") for size in (listed.size.own, listed.size.with_image))
+    return f"{own} (virtual {virtual})"
 
 
 def _namespaces(listed: Listed) -> dict[str, str]:
@@ -192,4 +194,4 @@ PS = Command(
     "ps", "[options]", "List containers", "Prints out information about the containers", FLAGS, run, args=(0, 0, ""),
     examples=("{} -a", '{} -a --format "{{.ID}}  {{.Image}}  {{.Labels}}  {{.Mounts}}"', "{} --size --sort names"),
 )
-LIST = PS.replace(name="ls", aliases=("ls", "list"))
+LIST = PS.replace(name="list", aliases=("ls",))

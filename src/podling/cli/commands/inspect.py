@@ -1,0 +1,140 @@
+"""``podling inspect`` and its spellings for one kind of object."""
+
+from __future__ import annotations
+
+from podling.cli import output
+from podling.cli.flags import Command, Flag
+from podling.cli.output import Columns, Row
+from podling.engine import objects
+from podling.errors import InvalidArgument, NotFound, explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.cli.context import Context
+
+_JSON_INDENT = 5
+_COLUMNS = Columns(name="inspect", shown=())
+_KINDS = ("all", "pod", *objects.KINDS)
+# Names that a template may use beside the JSON's own: Go's fields, and Docker's in mounts.
+_ALIASES = ((".ID", ".Id"), (".Src", ".Source"), (".Dst", ".Destination"), (".ImageID", ".Image"),
+            (".LockNumber", ".lockNumber"), (".SdNotifyMode", ".sdNotifyMode"))
+_NETWORK_FIELDS = {
+    "name": "Name", "id": "ID", "driver": "Driver", "network_interface": "NetworkInterface", "created": "Created",
+    "subnets": "Subnets", "routes": "Routes", "ipv6_enabled": "IPv6Enabled", "internal": "Internal",
+    "dns_enabled": "DNSEnabled", "network_dns_servers": "NetworkDNSServers", "labels": "Labels", "options": "Options",
+    "ipam_options": "IPAMOptions", "containers": "Containers",
+}
+
+
+def inspect(context: Context, said: dict[str, Any], args: list[str]) -> int:
+    """Show objects of any kind, or of the one that ``--type`` names."""
+    kind = said.get("type", "all")
+    if kind not in _KINDS:
+        raise InvalidArgument(f'invalid type "{kind}": must be "image", "container", "pod", "network", "volume", or "all"')
+    if kind == "pod":
+        raise InvalidArgument("pods are not available in podling yet")
+    return _inspect(context, said, args, kind)
+
+
+def _of_kind(kind: str) -> Any:
+    def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
+        return _inspect(context, said, args, kind)
+
+    return run
+
+
+def _inspect(context: Context, said: dict[str, Any], args: list[str], kind: str) -> int:
+    engine, size = context.engine, said.get("size", False)
+    if said.get("latest"):
+        if args:
+            raise InvalidArgument("--latest and arguments cannot be used together")
+        if kind not in ("all", "container"):
+            raise InvalidArgument("latest is only supported for containers")
+        args = [engine.containers.latest().id]
+    if kind == "volume" and said.get("all"):
+        if args:
+            raise InvalidArgument("choose either one or more volumes or all")
+        args = [name for (name,) in engine.database.rows("SELECT name FROM volumes ORDER BY name")]
+    elif not args:
+        raise InvalidArgument("no names or ids specified")
+    if size and kind not in ("all", "container"):
+        raise InvalidArgument("size can only be shown of containers")
+    found, missing = [], []
+    for name in args:
+        try:
+            found.append(objects.inspect(engine, name, kind, size=size))
+        except NotFound as error:
+            missing.append(error)
+    _show(context, found, said.get("format"))
+    for error in missing[:-1]:
+        context.note(f"Error: {explain(error)}")
+    if missing:
+        raise missing[-1]
+    return 0
+
+
+def _show(context: Context, found: list[tuple[str, Any]], template: str | None) -> None:
+    if template is None or output.is_json(template):
+        output.print_json(context.out, [shape for _, shape in found], indent=_JSON_INDENT)
+        return
+    rows = [network_row(shape) if kind == "network" else shape for kind, shape in found]
+    output.report(context.out, rows, _COLUMNS, template=_with_aliases(template), headings=False)
+
+
+def network_row(shape: dict[str, Any]) -> Row:
+    """A network with the names that templates use, which are not those of its JSON."""
+    fields: dict[str, Any] = dict.fromkeys(_NETWORK_FIELDS.values())
+    fields.update({_NETWORK_FIELDS[name]: value for name, value in shape.items() if name in _NETWORK_FIELDS})
+    return Row(fields, json=shape, go_type="entities.NetworkInspectReport")
+
+
+def _with_aliases(template: str) -> str:
+    """The template with fields' other names replaced by those of the JSON."""
+    for alias, name in _ALIASES:
+        parts = template.split(alias)
+        for index in range(1, len(parts)):
+            following = parts[index][:1]
+            parts[index] = (alias if following.isalnum() or following == "_" else name) + parts[index]
+        template = "".join(parts)
+    return template
+
+
+_FORMAT = Flag("--format", "-f", "Format the output to a Go template or json", default_text="json")
+_LATEST = Flag("--latest", "-l", "Act on the latest container podling is aware of", kind="bool")
+_SIZE = Flag("--size", "-s", "Display total file size", kind="bool")
+
+INSPECT = Command(
+    "inspect", "[options] {CONTAINER|IMAGE|POD|NETWORK|VOLUME} [...]", "Display the configuration of object denoted by ID",
+    "Displays the low-level information on an object identified by name or ID.\n  For more inspection options, see:\n\n"
+    "      podling container inspect\n      podling image inspect\n      podling network inspect\n      podling volume inspect",
+    (_FORMAT, _LATEST, _SIZE, Flag("--type", "-t", "Specify inspect-object type", default_text="all", choices=_KINDS)),
+    inspect, complete="containers images volumes networks",
+    examples=("{} fedora", "{} --type image fedora", "{} CtrID ImgID", '{} --format "imageId: {{.Id}} size: {{.Size}}" fedora'),
+)
+CONTAINER_INSPECT = Command(
+    "inspect", "[options] CONTAINER [CONTAINER...]", "Display the configuration of a container",
+    "Displays the low-level information on a container identified by name or ID.", (_FORMAT, _LATEST, _SIZE),
+    _of_kind("container"),
+    examples=("{} myCtr", "{} -l --format '{{.Id}} {{.Config.Labels}}'"), complete="containers",
+)
+IMAGE_INSPECT = Command(
+    "inspect", "[options] IMAGE [IMAGE...]", "Display the configuration of an image",
+    "Displays the low-level information of an image identified by name or ID.", (_FORMAT,), _of_kind("image"),
+    complete="images", examples=("{} alpine", '{} --format "imageId: {{.Id}} size: {{.Size}}" alpine',
+              '{} --format "image: {{.ImageName}} driver: {{.Driver}}" myctr'),
+)
+NETWORK_INSPECT = Command(
+    "inspect", "[options] NETWORK [NETWORK...]", "Inspect network",
+    "Displays the network configuration for one or more networks.",
+    (Flag("--format", "-f", "Pretty-print network to JSON or using a Go template"),), _of_kind("network"),
+    examples=("{} podman",), complete="networks",
+)
+VOLUME_INSPECT = Command(
+    "inspect", "[options] VOLUME [VOLUME...]", "Display detailed information on one or more volumes",
+    "Display detailed information on one or more volumes.\n\n  Use a Go template to change the format from JSON.",
+    (Flag("--all", "-a", "Inspect all volumes", kind="bool"),
+     Flag("--format", "-f", "Format volume output using Go template", default_text="json")), _of_kind("volume"),
+    examples=("{} myvol", "{} --all", '{} --format "{{.Driver}} {{.Scope}}" myvol'), complete="volumes",
+)
