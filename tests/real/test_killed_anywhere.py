@@ -1,0 +1,101 @@
+"""kill -9 at random instants: what is listed afterwards works, and after ``rm -af`` nothing is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.sandbox import World
+
+INSTANTS = int(os.environ.get("KILL_INSTANTS", "40"))     # for each of the five commands: 200 in all
+
+
+def kill_at_random(world: World, seed: random.Random, longest: float, *argv: str) -> None:
+    """Start a command and kill it, and everything it started itself, within ``longest`` seconds."""
+    process = world.spawn(*argv, start_new_session=True, stdout=-3, stderr=-3)
+    time.sleep(seed.uniform(0.0, longest))
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass                                               # it was quicker
+    process.wait()
+
+
+def duration(world: World, *argv: str) -> float:
+    """How long the command takes when nobody kills it."""
+    begin = time.monotonic()
+    world.run(*argv)
+    return time.monotonic() - begin
+
+
+def everything_listed_works(world: World) -> None:
+    """Every listed image runs, every listed container can be started or removed."""
+    for image in set(world.run("podling", "images", "-q", "--no-trunc").stdout.split()):
+        world.run("podling", "run", "--rm", "--network", "none", image, "true")
+    for container in world.run("podling", "ps", "-aq", "--no-trunc").stdout.split():
+        world.run("podling", "start", container)
+    world.run("podling", "rm", "-af", "-t", "0")
+
+
+@pytest.fixture
+def image(world: World, busybox: Path) -> str:
+    world.run("podling", "load", "-q", "-i", str(busybox))
+    return "localhost/bb:latest"
+
+
+def test_run_killed(world: World, image: str) -> None:
+    seed = random.Random(1)
+    argv = ("podling", "run", "-d", "-p", "8080:80", image, "sleep", "100")
+    longest = duration(world, *argv)
+    world.run("podling", "rm", "-af", "-t", "0")
+    for _ in range(INSTANTS):
+        kill_at_random(world, seed, longest, *argv)
+        everything_listed_works(world)
+    world.assert_nothing_left()
+
+
+def test_attended_run_killed(world: World, image: str) -> None:
+    seed = random.Random(2)
+    argv = ("podling", "run", "--rm", image, "sleep", "0.1")
+    longest = duration(world, *argv)
+    for _ in range(INSTANTS):
+        kill_at_random(world, seed, longest, *argv)
+    world.wait_until(lambda: not world.run("podling", "ps", "-q").stdout, "the containers end", timeout=20)
+    everything_listed_works(world)
+    world.assert_nothing_left()
+
+
+def test_rm_killed(world: World, image: str) -> None:
+    seed = random.Random(3)
+    world.run("podling", "run", "-d", "--name", "c", image, "sleep", "100")
+    longest = duration(world, "podling", "rm", "-f", "-t", "0", "c")
+    for _ in range(INSTANTS):
+        world.run("podling", "run", "-d", "--replace", "--name", "c", image, "sleep", "100")
+        kill_at_random(world, seed, longest, "podling", "rm", "-f", "-t", "0", "c")
+        everything_listed_works(world)
+    world.assert_nothing_left()
+
+
+def test_load_and_rmi_killed(world: World, image: str, busybox: Path) -> None:
+    seed = random.Random(4)
+    load = ("podling", "load", "-q", "-i", str(busybox))
+    remove = ("podling", "rmi", "-f", image)
+    removing = duration(world, *remove)
+    loading = duration(world, *load)
+    for _ in range(INSTANTS):
+        kill_at_random(world, seed, removing, *remove)
+        everything_listed_works(world)
+        kill_at_random(world, seed, loading, *load)
+        everything_listed_works(world)
+        world.run(*load)
+    world.run("podling", "rmi", "-af")
+    world.assert_nothing_left()
+    assert not list(world.path("/var/lib/containers/podling/layers").iterdir())
