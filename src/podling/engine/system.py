@@ -1,0 +1,222 @@
+"""``version`` and ``info``: what podling is, what it found on this host, and what it keeps."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from podling import __version__
+from podling.engine.programs import Programs
+from podling.engine.shapes import Struct
+from podling.errors import Unsupported
+from podling.image.platforms import host_platform
+from podling.linux import cgroups, process
+from podling.runtime import monitor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.engine.engine import Engine
+    from podling.engine.programs import Program
+
+_HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/bin",
+            "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+_NEW_KERNEL_FOR_ID_MAPS = (5, 19)
+
+
+def version() -> Struct:
+    """This podling in the shape of ``podman version``'s client."""
+    platform = host_platform()
+    return Struct({
+        "APIVersion": __version__, "Version": __version__, "GoVersion": "", "GitCommit": "", "BuiltTime": "", "Built": 0,
+        "BuildOrigin": "", "OsArch": f"{platform.os}/{platform.architecture}", "Os": platform.os,
+        "PythonVersion": sys.version.split(" ", 1)[0],
+    })
+
+
+def info(engine: Engine) -> Struct:
+    """Everything in the shape of ``podman info``."""
+    programs = Programs(engine.paths.cache)
+    found = Struct({
+        "host": _host(engine, programs), "store": _store(engine), "registries": _registries(),
+        "plugins": Struct({"volume": ["local"], "network": ["bridge", "macvlan", "ipvlan"],
+                           "log": ["k8s-file", "none", "passthrough", "journald"], "authorization": None}),
+        "version": version(),
+    })
+    programs.keep()
+    return found
+
+
+# --- host -------------------------------------------------------------------------------------------------------------
+
+
+def _host(engine: Engine, programs: Programs) -> Struct:
+    conf, system, memory, platform = engine.conf, os.uname(), _memory(), host_platform()
+    distribution = _distribution()
+    slirp, pasta = programs.get(_find("slirp4netns")), programs.get(_find("pasta"))
+    found = cgroups.hierarchies()
+    return Struct({
+        "arch": platform.architecture, "buildahVersion": "",
+        "cgroupManager": engine.options.cgroup_manager or conf.cgroup_manager,
+        "cgroupVersion": "v2" if found.layout == "v2" else "v1", "cgroupLayout": found.layout,
+        "cgroupControllers": list(cgroups.controllers(found)), "conmon": _conmon(engine, programs), "cpus": os.cpu_count() or 1,
+        "cpuUtilization": _cpu_utilization(), "databaseBackend": "sqlite", "distribution": distribution,
+        "eventLogger": engine.options.events_backend or conf.events_logger, "hostname": system.nodename,
+        "idMappings": Struct({"gidmap": None, "uidmap": None}), "kernel": system.release, "logDriver": conf.log_driver,
+        "memFree": memory["MemFree"], "memTotal": memory["MemTotal"], "networkBackend": "netavark",
+        "networkBackendInfo": _network_backend(programs), "ociRuntime": _runtime(engine, programs), "os": "linux",
+        "remoteSocket": Struct({"path": "/run/podman/podman.sock", "exists": os.path.exists("/run/podman/podman.sock")}),
+        "rootlessNetworkCmd": "pasta", "serviceIsRemote": False, "security": _security(engine),
+        "slirp4netns": Struct({"executable": slirp.path, "package": slirp.package, "version": slirp.version}),
+        "pasta": Struct({"executable": pasta.path, "package": pasta.package, "version": pasta.version}),
+        "swapFree": memory["SwapFree"], "swapTotal": memory["SwapTotal"], "uptime": _uptime(), "variant": platform.variant,
+        "linkmode": "dynamic",
+    })
+
+
+def _find(name: str) -> str | None:
+    return process.find_program(name, _HELPERS)
+
+
+def _described(program: Program) -> Struct:
+    return Struct({"package": program.package, "path": program.path, "version": program.version})
+
+
+def _conmon(engine: Engine, programs: Programs) -> Struct:
+    found = programs.get(engine.options.conmon or _find("conmon"))
+    return _described(found.replace(version=found.version.replace("\n", ", ")))
+
+
+def _network_backend(programs: Programs) -> Struct:
+    netavark, dns = programs.get(_find("netavark")), programs.get(_find("aardvark-dns"))
+    return Struct({"backend": "netavark", "version": netavark.version, "package": netavark.package, "path": netavark.path,
+                   "dns": Struct({"version": dns.version, "package": dns.package, "path": dns.path})})
+
+
+def _runtime(engine: Engine, programs: Programs) -> Struct:
+    """The runtime that a new container would get; ``reason`` says why it is not the first choice, where it is not."""
+    try:
+        chosen = monitor.choose_runtime(engine.conf, engine.options.runtime, cache=engine.paths.cache)
+    except Unsupported as error:
+        return Struct({"name": "", "package": "", "path": "", "version": "", "reason": error.message})
+    found = programs.get(chosen.path)
+    shape = Struct({"name": chosen.name, "package": found.package, "path": found.path, "version": found.version})
+    if chosen.why:
+        shape["reason"] = chosen.why
+    return shape
+
+
+def _security(engine: Engine) -> Struct:
+    conf = engine.conf
+    return Struct({
+        "apparmorEnabled": _first_line("/sys/module/apparmor/parameters/enabled") == "Y",
+        "capabilities": ",".join(conf.default_capabilities), "rootless": os.geteuid() != 0,
+        "seccompEnabled": "Seccomp:" in _text("/proc/self/status"),
+        "seccompProfilePath": conf.seccomp_profile or "default", "selinuxEnabled": os.path.exists("/sys/fs/selinux/enforce"),
+    })
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 22)
+    except OSError:
+        return ""
+
+
+def _first_line(path: str) -> str:
+    return _text(path).partition("\n")[0].strip()
+
+
+def _memory() -> dict[str, int]:
+    """Bytes of memory and swap."""
+    found = dict.fromkeys(("MemFree", "MemTotal", "SwapFree", "SwapTotal"), 0)
+    for line in _text("/proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        if name in found:
+            found[name] = int(rest.split()[0]) * 1024
+    return found
+
+
+def _cpu_utilization() -> Struct:
+    """Percentages since the host was started, as Podman counts them: user with nice, system, idle of these three."""
+    user, nice, system, idle = (int(word) for word in _first_line("/proc/stat").split()[1:5])
+    total = user + nice + system + idle or 1
+    return Struct({"userPercent": round(100 * (user + nice) / total, 2), "systemPercent": round(100 * system / total, 2),
+                   "idlePercent": round(100 * idle / total, 2)})
+
+
+def _uptime() -> str:
+    seconds = time.clock_gettime(time.CLOCK_BOOTTIME)
+    hours, rest = divmod(int(seconds), 3600)
+    text = f"{hours}h {rest // 60}m {rest % 60:.2f}s"
+    return f"{text} (Approximately {hours / 24:.2f} days)" if hours else text
+
+
+def _distribution() -> Struct:
+    fields = {}
+    for line in (_text("/etc/os-release") or _text("/usr/lib/os-release")).splitlines():
+        name, _, value = line.partition("=")
+        fields[name] = value.strip("\"'")
+    found = Struct({"distribution": fields.get("ID", "unknown")})
+    for name, key in (("variant", "VARIANT_ID"), ("version", "VERSION_ID"), ("codename", "VERSION_CODENAME")):
+        if key in fields:
+            found[name] = fields[key]
+    found.setdefault("version", "unknown")
+    return found
+
+
+# --- store and registries ---------------------------------------------------------------------------------------------
+
+
+def _store(engine: Engine) -> Struct:
+    paths, storage = engine.paths, engine.storage
+    states = [state.status for _, state in engine.containers.list_with_states()]
+    room = os.statvfs(paths.graphroot)
+    allocated = room.f_blocks * room.f_frsize
+    return Struct({
+        "configFile": storage.path, "containerStore": Struct({
+            "number": len(states), "paused": states.count("paused"), "running": states.count("running"),
+            "stopped": len(states) - states.count("paused") - states.count("running")}),
+        "graphDriverName": engine.filesystems.driver, "graphOptions": _graph_options(engine), "graphRoot": paths.graphroot,
+        "graphRootAllocated": allocated, "graphRootUsed": allocated - room.f_bfree * room.f_frsize,
+        "graphStatus": _graph_status(engine),
+        "imageCopyTmpDir": os.environ.get("TMPDIR") or engine.conf.image_copy_tmp_dir or "/var/tmp",
+        "imageStore": Struct({"number": len(engine.images.list())}), "runRoot": paths.runroot, "volumePath": paths.volumes,
+        "transientStore": False,
+    })
+
+
+def _graph_options(engine: Engine) -> dict[str, Any]:
+    stores = engine.storage.additional_image_stores
+    return {"overlay.imagestore": ",".join(stores)} if stores else {}
+
+
+def _graph_status(engine: Engine) -> dict[str, str]:
+    if engine.filesystems.driver != "overlay":
+        return {}
+    release = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in os.uname().release.split(".")[:2])
+    return {
+        "Backing Filesystem": file_system(engine.paths.graphroot), "Native Overlay Diff": "true", "Supports d_type": "true",
+        "Supports shifting": "true" if release >= _NEW_KERNEL_FOR_ID_MAPS else "false", "Supports volatile": "true",
+        "Using metacopy": "false",
+    }
+
+
+def file_system(path: str) -> str:
+    """The kind of file system that a path is on, "<unknown>" where it has no name here."""
+    device = os.stat(path).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    names = {"ext2": "extfs", "ext3": "extfs", "ext4": "extfs", "overlay": "overlayfs"}
+    kind = "<unknown>"
+    for line in _text("/proc/self/mountinfo").splitlines():
+        words = line.split(" ")
+        if words[2] == number:
+            kind = words[words.index("-") + 1]
+    return names.get(kind, kind)
+
+
+def _registries() -> dict[str, Any]:
+    return {}
