@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_BYTE_ORDER = sys.byteorder
+BYTE_ORDER = sys.byteorder
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -226,7 +226,7 @@ def move_mount(fd: int, target: str, target_dirfd: int = AT_FDCWD) -> None:
 def mount_setattr(dirfd: int, path: str, flags: int = 0, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0,
                   userns_fd: int = 0) -> None:
     """mount_setattr(2), with AT_RECURSIVE for a whole tree (Linux 5.12)."""
-    attributes = b"".join(value.to_bytes(8, _BYTE_ORDER) for value in (attr_set, attr_clr, propagation, userns_fd))
+    attributes = b"".join(value.to_bytes(8, BYTE_ORDER) for value in (attr_set, attr_clr, propagation, userns_fd))
     _syscall("mount_setattr", "lzlPl", dirfd, _encode(path), flags, attributes, len(attributes), path=path)
 
 
@@ -235,7 +235,7 @@ def mount_setattr(dirfd: int, path: str, flags: int = 0, *, attr_set: int = 0, a
 
 def openat2(dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2) with O_CLOEXEC (Linux 5.6). EAGAIN: something was renamed meanwhile; try again."""
-    how = b"".join(value.to_bytes(8, _BYTE_ORDER) for value in (flags | os.O_CLOEXEC, mode, resolve))
+    how = b"".join(value.to_bytes(8, BYTE_ORDER) for value in (flags | os.O_CLOEXEC, mode, resolve))
     return _syscall("openat2", "lzPl", dirfd, _encode(path), how, len(how), path=path)
 
 
@@ -280,8 +280,8 @@ def set_process_name(name: str) -> None:
 
 def capget(pid: int = 0) -> tuple[int, int, int]:
     """The (effective, permitted, inheritable) capabilities of a process as bit sets."""
-    header = 0x20080522.to_bytes(4, _BYTE_ORDER) + pid.to_bytes(4, _BYTE_ORDER)
+    header = 0x20080522.to_bytes(4, BYTE_ORDER) + pid.to_bytes(4, BYTE_ORDER)
     data = buffer(24)
     _call("capget", "PP", header, data)
-    words = [int.from_bytes(bytes(data)[at:at + 4], _BYTE_ORDER) for at in range(0, 24, 4)]
+    words = [int.from_bytes(bytes(data)[at:at + 4], BYTE_ORDER) for at in range(0, 24, 4)]
     return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
