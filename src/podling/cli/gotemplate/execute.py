@@ -188,6 +188,8 @@ class Execution:
         value: Any = _ABSENT
         for command in pipe.commands:
             value = self._command(command, dot, value)
+            if value is NIL:             # a pipeline looks into interfaces, and there is nothing in this one
+                value = NO_VALUE
         for variable in pipe.variables:
             if pipe.assigns:
                 self._assign(variable.names[0], value)
@@ -210,14 +212,14 @@ class Execution:
 
     def _command(self, command: Command, dot: Any, final: Any) -> Any:
         first, arguments = command.words[0], command.words[1:]
-        self.node = first
+        if not isinstance(first, Pipe):
+            self.node = first
         if isinstance(first, Identifier):
             return self._function(first, command, arguments, dot, final)
         if isinstance(first, (Field, Chain)) or (isinstance(first, Variable) and len(first.names) > 1):
             return self._fields(first, arguments, dot, final)
         if arguments or final is not _ABSENT:
-            shown = f"({first})" if isinstance(first, Pipe) else str(first)
-            self._fail(f"can't give argument to non-function {shown}")
+            self._fail(f"can't give argument to non-function {first}")
         if isinstance(first, Literal) and first.kind == "nil":
             self._fail("nil is not a command")
         return self._value(first, dot)
@@ -247,7 +249,6 @@ class Execution:
             if isinstance(node.node, Literal) and node.node.kind == "nil":
                 self._fail(f"indirection through explicit nil in {node}")
             receiver = self._value(node.node, dot)
-            self.node = node
         for name in names[:-1]:
             receiver = self._field(receiver, name, node, [], dot, _ABSENT)
         return self._field(receiver, names[-1], node, arguments, dot, final)
@@ -271,15 +272,13 @@ class Execution:
 
     def _key(self, mapping: dict[Any, Any], name: str, given: bool) -> Any:
         structured = is_struct(mapping)
-        if name in mapping:
-            if given:
-                self._fail(f"{name} has arguments but cannot be invoked as function" if structured
-                           else f"{name} is not a method but has arguments")
-            value = mapping[name]
-            return NIL if value is None and not structured else value
-        if structured:
+        if structured and name not in mapping:
             self._fail(f"can't evaluate field {name} in type {self._type_name(mapping)}")
-        return NO_VALUE
+        if given:
+            self._fail(f"{name} has arguments but cannot be invoked as function" if structured
+                       else f"{name} is not a method but has arguments")
+        value = mapping.get(name, NO_VALUE)
+        return NIL if value is None and not structured else value
 
     def _type_name(self, value: Any) -> str:
         return self.top[1] if self.top[1] and value is self.top[0] else type_name(value)
@@ -287,15 +286,18 @@ class Execution:
     # --- calls
 
     def _method(self, method: Any, name: str, node: Node, arguments: Sequence[Node], dot: Any, final: Any) -> Any:
+        try:
+            check_arity(method, len(arguments) + (final is not _ABSENT), name)
+        except FunctionError as error:
+            self._fail(str(error))
         values = [concrete(self._value(argument, dot)) for argument in arguments]
         if final is not _ABSENT:
             values.append(concrete(final))
-        self.node = node
         try:
-            check_arity(method, len(values), name)
-        except FunctionError as error:
-            self._fail(str(error))
-        return method(*values)
+            return method(*values)
+        except (TypeError, ValueError) as error:   # an argument of a kind that the method does not take
+            self.node = node
+            raise self._error(f"error calling {name}: {error}") from error
 
     def _function(self, node: Identifier, whole: Node, arguments: Sequence[Node], dot: Any, final: Any) -> Any:
         self.node = node

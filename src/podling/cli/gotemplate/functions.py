@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling import jsontext
 from podling.cli.gotemplate.printf import sprint, sprintf, sprintln
-from podling.cli.gotemplate.values import NIL, concrete, is_nil, kind, plain, printed, truth, type_name
+from podling.cli.gotemplate.values import NIL, NO_VALUE, concrete, is_nil, kind, plain, printed, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _joined(values: tuple[Any, ...]) -> str:
     """The arguments of an escaping function as one text."""
     if len(values) == 1:
         return printed(values[0])
-    return sprint(["<no value>" if is_nil(value) else value for value in values])
+    return sprint(["<no value>" if value is NO_VALUE or value is NIL else value for value in values])
 
 
 _HTML = {"\0": "\ufffd", '"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}

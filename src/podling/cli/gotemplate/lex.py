@@ -159,7 +159,7 @@ class _Lexer:
             self._quoted(character)
         elif character == "$":
             self._variable()
-        elif character == "." and not _is_ascii_digit(self.text[self.position + 1 : self.position + 2]):
+        elif character == "." and self._before_field():
             self._field()
         elif character in "+-." or _is_ascii_digit(character):
             self._number()
@@ -171,6 +171,11 @@ class _Lexer:
         else:
             raise _Broken(f"unrecognized character in action: {_named(character)}")
         return True
+
+    def _before_field(self) -> bool:
+        """Whether the point here is no part of a number (Go takes one at the very end of the text for a number)."""
+        following = self.text[self.position + 1 : self.position + 2]
+        return following != "" and not _is_ascii_digit(following)
 
     def _space(self) -> None:
         while self.text[self.position : self.position + 1] in tuple(_BLANK):

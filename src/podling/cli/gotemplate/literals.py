@@ -63,7 +63,9 @@ def parse_number(written: str) -> int | float:
     """
     if written[0] == "'":
         text = unquote(written)
-        if text is None or len(text) != 1:
+        if not text:
+            raise ValueError("invalid syntax")
+        if len(text) != 1:
             raise ValueError(f"malformed character constant: {written}")
         return ord(text)
     if written.endswith("i"):
@@ -72,12 +74,12 @@ def parse_number(written: str) -> int | float:
     hexadecimal = unsigned.startswith("0x")
     try:
         if "." in written or "p" in unsigned or (not hexadecimal and "e" in unsigned):
-            return _hexadecimal_float(written) if hexadecimal else parse_float(written.replace("_", ""))
+            return _hexadecimal_float(written) if hexadecimal else parse_float(written)
         return parse_int(written, base=0)
     except InvalidArgument as error:
-        if error.message.endswith("value out of range") and "." not in written:
-            raise ValueError(f"integer overflow: {quote(written)}") from None
-        raise ValueError(f"bad number syntax: {quote(written)}") from None
+        overflows = error.message.endswith("value out of range") or (unsigned.isascii() and unsigned.isdigit())
+        words = "integer overflow" if overflows and "." not in written else "illegal number syntax"
+        raise ValueError(f"{words}: {quote(written)}") from None
 
 
 def _hexadecimal_float(written: str) -> float:

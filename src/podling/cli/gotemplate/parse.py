@@ -49,6 +49,7 @@ class _Parser:
         self.name = name
         self.tokens = lex.lex(text)
         self.at = 0
+        self.latest = 0              # the furthest token looked at: its line is where errors are
         self.trees: dict[str, Tree] = {}
         self.variables = ["$"]
         self.ranges = 0
@@ -57,12 +58,14 @@ class _Parser:
     # --- tokens
 
     def _next(self) -> lex.Token:
-        token = self.tokens[min(self.at, len(self.tokens) - 1)]
+        token = self._peek()
         self.at += 1
         return token
 
     def _peek(self) -> lex.Token:
-        return self.tokens[min(self.at, len(self.tokens) - 1)]
+        at = min(self.at, len(self.tokens) - 1)
+        self.latest = max(self.latest, at)
+        return self.tokens[at]
 
     def _next_word(self) -> lex.Token:
         token = self._next()
@@ -86,8 +89,7 @@ class _Parser:
         raise self._error(words)
 
     def _error(self, words: str) -> TemplateError:
-        line = self.tokens[max(0, min(self.at, len(self.tokens)) - 1)].line
-        return TemplateError(f"template: {self.name}:{line}: {words}")
+        return TemplateError(f"template: {self.name}:{self.tokens[self.latest].line}: {words}")
 
     def _unexpected(self, token: lex.Token, context: str) -> NoReturn:
         if token.kind != lex.ERROR:
@@ -204,7 +206,7 @@ class _Parser:
             self._next()
             return [self._branch(word)]
         if following in ("if", "with") and mark.position == self._peek().position:
-            self._unexpected(self._next(), "else")
+            self._unexpected(self._next(), "input")
         nodes, end = self._list()
         if end.word != "end":
             self._fail(f"expected end; found {end}")

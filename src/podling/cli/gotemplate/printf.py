@@ -122,7 +122,7 @@ def _formatted(verb: _Verb, value: Any) -> str:
         value, shape = text(value), "string"
     if shape == "string" and letter in "sqxX":
         return _string(verb, value)
-    return f"%!{letter}({_with_type(value)})"
+    return f"%!{letter}({type_name(value)}={_plain_value(verb, value, shape)})"
 
 
 def _plain_value(verb: _Verb, value: Any, shape: str) -> str:

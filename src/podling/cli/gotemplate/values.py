@@ -163,7 +163,7 @@ def format_float(value: float, verb: str = "g", precision: int = -1) -> str:
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
     if precision >= 0:
-        return f"{value:.{precision}{verb}}"
+        return _with_precision(value, verb, precision)
     mantissa, _, exponent = repr(value).partition("e")
     sign = "-" if mantissa.startswith("-") else ""
     whole, _, fraction = mantissa.lstrip("-").partition(".")
@@ -173,7 +173,7 @@ def format_float(value: float, verb: str = "g", precision: int = -1) -> str:
     digits = digits.rstrip("0") or "0"
     if digits == "0":
         point = 1
-    if verb == "e" or (verb == "g" and not -4 <= point - 1 < 21):
+    if verb == "e" or (verb == "g" and not -4 <= point - 1 < 6):
         shown = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
         power = point - 1
         return f"{sign}{shown}e{'-' if power < 0 else '+'}{abs(power):02d}"
@@ -182,6 +182,11 @@ def format_float(value: float, verb: str = "g", precision: int = -1) -> str:
     if point >= len(digits):
         return f"{sign}{digits}{'0' * (point - len(digits))}"
     return f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+def _with_precision(value: float, verb: str, precision: int) -> str:
+    """Python's form, which differs from Go's for ``g`` in nothing but a precision of 0."""
+    return f"{value:.{max(precision, 1) if verb == 'g' else precision}{verb}}"
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
