@@ -91,6 +91,11 @@ class Execution:
             self._fail("result is too long")
         self.parts.append(text)
 
+    def _step(self) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            self._fail("takes too long")
+
     # --- nodes
 
     def _walk_all(self, nodes: Iterable[Node], dot: Any) -> None:
@@ -99,9 +104,7 @@ class Execution:
 
     def _walk(self, node: Node, dot: Any) -> None:
         self.node = node
-        self.steps -= 1
-        if self.steps < 0:
-            self._fail("takes too long")
+        self._step()
         if isinstance(node, Text):
             self._write(node.text)
         elif isinstance(node, Action):
@@ -139,6 +142,7 @@ class Execution:
             return
         mark = len(self.variables)
         for index, item in items:
+            self._step()
             if node.pipe.variables:
                 self._set_range_variables(node.pipe, mark, index, item)
             try:
