@@ -123,11 +123,11 @@ def _blanks_in_actions(template: str) -> str:
 
 
 def ranged(template: str) -> str:
-    """The template for a list: repeated for each row, unless it ranges over the rows itself."""
-    head = template.replace(" ", "")
-    if "{{range." in head and "{{end" in head:
+    """The template for a list: repeated for each row, unless it has a ``{{range .}}`` of its own."""
+    head = template.replace(" ", "").replace("-", "")
+    if "{{range.}}" in head and "{{end" in head:
         return template
-    return "{{range . -}}" + template + "{{end -}}"
+    return "{{range .}}" + template + "{{end -}}"      # as Podman writes it: errors name columns of the whole
 
 
 def split_words(name: str) -> list[str]:

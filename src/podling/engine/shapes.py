@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Time(str):
-    """A time: RFC 3339 in the local zone as JSON and as text, ``2006-01-02 15:04:05.9 +0000 UTC`` in a template."""
+    """A time: RFC 3339 in the local zone as a string and in JSON, ``2006-01-02 15:04:05.9 +0000 UTC`` where it is printed."""
 
     __slots__ = ("nanoseconds",)
     nanoseconds: int
@@ -23,8 +23,8 @@ class Time(str):
         found.nanoseconds = nanoseconds
         return found
 
-    def go_text(self) -> str:
-        """As Go prints it."""
+    def __str__(self) -> str:
+        """As Go prints it, which is what templates show."""
         return units.go_time(self.nanoseconds, local=True) if self.nanoseconds else "0001-01-01 00:00:00 +0000 UTC"
 
 

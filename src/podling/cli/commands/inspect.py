@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 _JSON_INDENT = 5
 _COLUMNS = Columns(name="inspect", shown=())
 _KINDS = ("all", "pod", *objects.KINDS)
-# Names that a template may use beside the JSON's own: Go's fields, and Docker's in mounts.
-_ALIASES = ((".ID", ".Id"), (".Src", ".Source"), (".Dst", ".Destination"), (".ImageID", ".Image"),
-            (".LockNumber", ".lockNumber"), (".SdNotifyMode", ".sdNotifyMode"))
+# Docker's names for fields of mounts.
+_ALIASES = ((".Src", ".Source"), (".Dst", ".Destination"))
+# Go's names for fields that JSON calls otherwise.
+_GO_NAMES = {"Id": "ID", "lockNumber": "LockNumber", "sdNotifyMode": "SdNotifyMode", "Image": "ImageID"}
 _NETWORK_FIELDS = {
     "name": "Name", "id": "ID", "driver": "Driver", "network_interface": "NetworkInterface", "created": "Created",
     "subnets": "Subnets", "routes": "Routes", "ipv6_enabled": "IPv6Enabled", "internal": "Internal",
@@ -79,8 +80,16 @@ def _show(context: Context, found: list[tuple[str, Any]], template: str | None) 
     if template is None or output.is_json(template):
         output.print_json(context.out, [shape for _, shape in found], indent=_JSON_INDENT)
         return
-    rows = [network_row(shape) if kind == "network" else shape for kind, shape in found]
+    rows = [network_row(shape) if kind == "network" else _row(shape) for kind, shape in found]
     output.report(context.out, rows, _COLUMNS, template=_with_aliases(template), headings=False)
+
+
+def _row(shape: dict[str, Any]) -> Row:
+    """An object with the names of its JSON and those of Go's fields."""
+    fields = {**shape, **{go_name: shape[name] for name, go_name in _GO_NAMES.items() if name in shape}}
+    if "lockNumber" in fields and isinstance(fields.get("Config"), dict):
+        fields["Config"] = _row(fields["Config"])
+    return Row(fields, json=shape, go_type="interface {}")
 
 
 def network_row(shape: dict[str, Any]) -> Row:
