@@ -172,8 +172,8 @@ _KEYS = {
     ("network", "subnet pools"): "default_subnet_pools",
     ("network", "natural"): "dns_bind_port",
     ("engine", "text"): "compression_format detach_keys events_logfile_path events_logger image_build_format "
-                        "image_copy_tmp_dir image_default_format image_default_transport image_volume_mode infra_command infra_image "
-                        "network_cmd_path pod_exit_policy pull_policy runtime static_dir tmp_dir volume_path",
+                        "image_copy_tmp_dir image_default_format image_default_transport image_volume_mode infra_command "
+                        "infra_image network_cmd_path pod_exit_policy pull_policy runtime static_dir tmp_dir volume_path",
     ("engine", "flag"): "compat_api_enforce_docker_hub events_container_create_inspect_data healthcheck_events "
                         "multi_image_archive no_pivot_root",
     ("engine", "texts"): "conmon_env_vars conmon_path helper_binaries_dir hooks_dir network_cmd_options runtime_supports_json "

@@ -31,7 +31,7 @@ _FRESH = 2_000_000_000  # ns: a file written this recently may be written again 
 
 
 class Places(Record):
-    """Where to look. ``user``: the user's own directory, "" where it does not count. ``uid``: chooses the drop-ins for others."""
+    """Where to look. ``user``: the user's own directory, "" where it does not count. ``uid``: of whom, for drop-ins by user."""
 
     vendor: str = VENDOR
     administrator: str = ADMINISTRATOR
@@ -66,7 +66,7 @@ def find(name: str, variable: str, env: Mapping[str, str], where: Places, *, one
 
 def _named(variable: str, env: Mapping[str, str]) -> list[str]:
     path = env.get(variable, "")
-    if path and not os.path.isfile(path):
+    if path and (not os.path.exists(path) or os.path.isdir(path)):
         raise InvalidArgument(f"{variable}: {path}: no such file", hint=f"Unset {variable} or let it name a configuration file")
     return [path] if path else []
 

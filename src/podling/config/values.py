@@ -38,8 +38,8 @@ def merge(tables: Iterable[tuple[str, dict[str, Any]]], fields: Mapping[str, tup
                 value = _KINDS[kind](raw)
             except (WrongValue, InvalidArgument) as error:
                 section, _, name = key.rpartition(".")
-                raise Corrupt(f"reading configuration file {path}: {name} in [{section}]: {error}",
-                              hint=f"Correct it in {path}; see 'man 5 containers.conf' for what it takes") from None
+                place = f"{name} in [{section}]" if section else name
+                raise Corrupt(f"reading configuration file {path}: {place}: {error}", hint=f"Correct it in {path}") from None
             if kind == "texts":
                 value, append = value
                 appending[field] = appending.get(field, False) if append is None else append
