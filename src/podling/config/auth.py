@@ -2,7 +2,7 @@
 
 The file that is written is auth.json in the runtime directory, so that logins end with the session; the user's permanent
 auth.json and Docker's config.json are read after it. Keys are registries, or parts of them (``quay.io/user/image``): the
-longest that fits wins. A credential helper is the program ``docker-credential-NAME``, which speaks JSON on its standard streams.
+longest that fits wins. A credential helper is the program ``docker-credential-NAME``, speaking JSON on its standard streams.
 """
 
 from __future__ import annotations
