@@ -54,7 +54,7 @@ class Reference(Record):
 
     def familiar(self) -> str:
         """The shortest form that Docker's users write: ``nginx:latest`` for ``docker.io/library/nginx:latest``."""
-        if self.registry != DOCKER_HUB:
+        if self.registry != DOCKER_HUB or _begins_with_registry(self.repository):
             return str(self)
         repository = self.repository
         if repository.startswith(_OFFICIAL) and "/" not in repository[len(_OFFICIAL) :]:
@@ -100,12 +100,17 @@ def _in_registry(registry: str, repository: str) -> str:
 
 def _split_registry(name: str) -> tuple[str, str]:
     """(registry or "", repository): the first part is a registry if it has a dot or a colon, or is ``localhost``."""
-    first, slash, rest = name.partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost"):
+    if not _begins_with_registry(name):
         return "", name
+    first, _, rest = name.partition("/")
     if not _is_registry(first):
         raise InvalidArgument("invalid reference format")
     return first, rest
+
+
+def _begins_with_registry(name: str) -> bool:
+    first, slash, _ = name.partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost")
 
 
 def _is_registry(text: str) -> bool:
