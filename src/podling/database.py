@@ -21,7 +21,7 @@ BUSY_SECONDS = 60.0
 MIGRATIONS = (
     """
     CREATE TABLE layers (
-        id INTEGER PRIMARY KEY,                 -- also the short name of its directory link
+        id INTEGER PRIMARY KEY,
         key TEXT NOT NULL UNIQUE,               -- directory name: hex diff id, or hex of the chain where a parent's mode matters
         diff_id TEXT NOT NULL,                  -- "sha256:..." of the uncompressed tar
         size INTEGER NOT NULL,                  -- bytes of file content on disk
@@ -32,10 +32,11 @@ MIGRATIONS = (
     CREATE TABLE images (
         id TEXT PRIMARY KEY,                    -- hex digest of the configuration
         digest TEXT NOT NULL,                   -- of the manifest it was last stored with
-        config BLOB NOT NULL,
+        media_type TEXT NOT NULL,               -- of that manifest
         created INTEGER NOT NULL,
         pulled INTEGER NOT NULL,
-        size INTEGER NOT NULL
+        size INTEGER NOT NULL,
+        config BLOB NOT NULL                    -- last, so that lists need not read past it
     );
     CREATE TABLE image_manifests (
         image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
@@ -44,10 +45,10 @@ MIGRATIONS = (
         content BLOB NOT NULL,
         PRIMARY KEY (image_id, digest)
     ) WITHOUT ROWID;
-    CREATE TABLE image_names (
+    CREATE TABLE image_names (                  -- shown in the order in which they were given
         name TEXT PRIMARY KEY,                  -- docker.io/library/nginx:latest
         image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
-    ) WITHOUT ROWID;
+    );
     CREATE INDEX image_names_image ON image_names(image_id);
     CREATE TABLE image_digests (
         repository TEXT NOT NULL,               -- docker.io/library/nginx

@@ -5,7 +5,7 @@
     directories, extract        entries as files, safely
     unpack, split, pack         layers in, what is remembered of their tar, layers out
     writer                      tars of trees that never were one
-    compression                 gzip, zstd
+    compression                 deflate and checksums of our own files
 
 Nothing here is imported by the commands that only run containers: hashlib and zlib cost start-up time.
 """

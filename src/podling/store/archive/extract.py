@@ -82,17 +82,11 @@ class Extractor:
     def place(self, entry: Entry) -> tuple[int, bytes, bytes]:
         """(descriptor of the directory, last name, whole path) for an entry; made where missing. The root: (root, b"", b"")."""
         self._index = entry.index
-        path = entry.name
-        if path[:2] == b"./":
-            path = path[2:]
-        if path[-1:] == b"/":
-            path = path[:-1]
-        if not path or path[0] in b"./" or path[-1] == 47 or b"//" in path or b"/." in path or 0 in path or len(path) > LONGEST_NAME:
-            path = clean(entry.name)
-            if not path:
-                if entry.kind != headers.DIRECTORY:
-                    raise Corrupt(f"archive: {_text(entry.name)!r}: the root can only be a directory")
-                return self.root_fd, b"", b""
+        path = clean(entry.name)
+        if not path:
+            if entry.kind != headers.DIRECTORY:
+                raise Corrupt(f"archive: {_text(entry.name)!r}: the root can only be a directory")
+            return self.root_fd, b"", b""
         parent, _, base = path.rpartition(b"/")
         try:
             return self.directories.fd(parent), base, path
@@ -482,6 +476,12 @@ def _no_target(entry: Entry) -> Corrupt:
 
 def clean(name: bytes) -> bytes:
     """A path relative to the root without empty parts, ``.`` and ``..``; b"" is the root. Corrupt where it leads out of it."""
+    path = name[2:] if name[:2] == b"./" else name
+    if path[-1:] == b"/":
+        path = path[:-1]
+    if path and path[0] not in b"./" and path[-1] != 47 and b"//" not in path and b"/." not in path and 0 not in path \
+            and len(path) <= LONGEST_NAME:
+        return path                          # as nearly all are
     if 0 in name:
         raise Corrupt(f"archive: {name!r} is no valid name")
     parts: list[bytes] = []

@@ -111,55 +111,57 @@ class Packer:
 
     def _content(self, entry: Entry) -> Iterator[bytes]:
         """The content of one member; Corrupt where it is not what was unpacked."""
-        fd, name = self._open_member(entry)
+        place = self._places.of(entry)
+        fd = self._open_member(place)
         try:
             checksum = 0
             if entry.sparse is None and entry.size < CHUNK:
                 data = os.read(fd, entry.size + 1)
                 if len(data) != entry.size:
-                    raise self._changed(name, f"it has not the {entry.size} bytes that it had when it was unpacked")
+                    raise self._changed(place, f"it has not the {entry.size} bytes that it had when it was unpacked")
                 checksum = crc32(data)
                 yield data
             else:
-                for data in self._large(fd, entry, name):
+                for data in self._large(fd, entry, place):
                     checksum = crc32(data, checksum)
                     yield data
         except OSError as error:
-            raise self._changed(name, "it cannot be read") from error
+            raise self._changed(place, "it cannot be read") from error
         finally:
             os.close(fd)
         if self._next_checksum >= len(self._split.checksums) or self._split.checksums[self._next_checksum] != checksum:
-            raise self._changed(name, "its content is not what it was when it was unpacked")
+            raise self._changed(place, "its content is not what it was when it was unpacked")
         self._next_checksum += 1
 
-    def _large(self, fd: int, entry: Entry, name: str) -> Iterator[bytes]:
+    def _large(self, fd: int, entry: Entry, place: tuple[bool, bytes]) -> Iterator[bytes]:
         if os.fstat(fd).st_size != (entry.real_size if not self._places.is_kept(entry.index) else entry.size):
-            raise self._changed(name, f"it has not the {entry.real_size} bytes that it had when it was unpacked")
+            raise self._changed(place, f"it has not the {entry.real_size} bytes that it had when it was unpacked")
         whole = [(0, entry.size)]
         for offset, length in whole if entry.sparse is None or self._places.is_kept(entry.index) else entry.sparse:
             at, end = offset, offset + length
             while at < end:
                 data = os.pread(fd, min(CHUNK, end - at), at)
                 if not data:
-                    raise self._changed(name, "it has become shorter")
+                    raise self._changed(place, "it has become shorter")
                 at += len(data)
                 yield data
 
-    def _open_member(self, entry: Entry) -> tuple[int, str]:
-        """(descriptor, path for errors) of the file that holds a member's content now."""
-        aside, path = self._places.of(entry)
+    def _open_member(self, place: tuple[bool, bytes]) -> int:
+        """The file that holds a member's content now."""
+        aside, path = place
         directories = self._aside if aside else self._files
-        name = f"{self.path}/{REPLACED if aside else DIFF}/{os.fsdecode(path)}"
         if directories is None:
-            raise self._changed(name, "it is missing")
+            raise self._changed(place, "it is missing")
         parent, _, base = path.rpartition(b"/")
         try:
-            return os.open(base, _READ, dir_fd=directories.fd(parent)), name
+            return os.open(base, _READ, dir_fd=directories.fd(parent))
         except OSError as error:
-            raise self._changed(name, "it cannot be opened") from error
+            raise self._changed(place, "it cannot be opened") from error
 
-    def _changed(self, name: str, why: str) -> Corrupt:
-        return Corrupt(f"{name.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')}: the layer is damaged: {why}",
+    def _changed(self, place: tuple[bool, bytes], why: str) -> Corrupt:
+        aside, path = place
+        name = path.decode("utf-8", "backslashreplace")
+        return Corrupt(f"{self.path}/{REPLACED if aside else DIFF}/{name}: the layer is damaged: {why}",
                        hint="Remove the image and pull it again")
 
 

@@ -1,0 +1,167 @@
+"""Adding a layer: unpacked aside, checked, synced, renamed, and only then known.
+
+A kill or a power cut at any instant leaves either the layer whole and known, or a directory that garbage collection deletes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from podling.database import Database
+from podling.errors import Corrupt, PodlingError
+from podling.linux import syscalls
+from podling.linux.files import aside, make_directories, remove_tree, sync_directory, unique_name
+from podling.linux.locks import Lock
+from podling.store.archive.unpack import DIFF, Unpacked, unpack
+from podling.store.layers import ROOT_MARK, TEMPORARY, Layer, Layers, chain_key, hex_of
+from podling.store.stack import is_directory, lookup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Parents = Sequence[Layer] | Callable[[], Sequence[Layer]]
+
+_OWN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
+
+
+def add(layers: Layers, stream: Callable[[int], bytes], *, diff_id: str | None, parents: Parents,
+        progress: Callable[[int], object] | None, sync: bool) -> Layer:
+    """See :meth:`podling.store.layers.Layers.add`."""
+    layers.hold()
+    database = Database(layers.database.path)   # the caller may be another thread than the one that opened it
+    try:
+        adding = _Adding(Layers(database, layers.graphroot), parents, sync=sync)
+        read = stream if progress is None else _counted(stream, progress)
+        if diff_id is None:
+            return adding.unpack(read, None)
+        with Lock(layers.lock_path(f"layer-{hex_of(diff_id)}")).exclusive() as held:
+            found = adding.find(diff_id)        # another process may have been quicker
+            if found is None:
+                found = adding.unpack(read, diff_id)
+            held.remove()
+        return found
+    finally:
+        database.close()
+
+
+def _counted(stream: Callable[[int], bytes], progress: Callable[[int], object] | None) -> Callable[[int], bytes]:
+    if progress is None:
+        return stream
+
+    def read(size: int) -> bytes:
+        chunk = stream(size)
+        progress(len(chunk))
+        return chunk
+
+    return read
+
+
+class _Adding:
+    """One layer on its way into the store."""
+
+    def __init__(self, layers: Layers, parents: Parents, *, sync: bool) -> None:
+        self.layers = layers
+        self.sync = sync
+        self._parents = parents
+        self._chain: Sequence[Layer] | None = None
+
+    @property
+    def chain(self) -> Sequence[Layer]:
+        """The layers below, waited for if need be."""
+        if self._chain is None:
+            self._chain = self._parents() if callable(self._parents) else self._parents
+        return self._chain
+
+    def find(self, diff_id: str) -> Layer | None:
+        """The layer, if it is there by now; ``layers`` is held already."""
+        for key in (hex_of(diff_id), *([chain_key(diff_id, self.chain)] if self.layers.is_chained(diff_id) else ())):
+            found = self.layers.with_key(key)
+            if found is not None:
+                return found
+        return None
+
+    def unpack(self, read: Callable[[int], bytes], diff_id: str | None) -> Layer:
+        """Unpack the layer aside and put it in its place."""
+        make_directories(self.layers.directory, 0o700)
+        temporary = f"{self.layers.directory}/{TEMPORARY}{unique_name()}"
+        os.mkdir(temporary, 0o700)
+        try:
+            unpacked = self._unpack(read, temporary)
+            if diff_id is not None and unpacked.diff_id != diff_id:
+                raise Corrupt(f"layer {diff_id} does not match its digest: its tar has the digest {unpacked.diff_id}")
+            key = hex_of(unpacked.diff_id)
+            if unpacked.missing_parents:
+                key = chain_key(unpacked.diff_id, self.chain)
+                inherit(f"{temporary}/{DIFF}", unpacked.missing_parents, [layer.path for layer in reversed(self.chain)])
+            if unpacked.has_root:
+                os.close(os.open(f"{temporary}/{ROOT_MARK}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            if self.sync:
+                _sync(temporary)
+            return self._place(temporary, key, unpacked)
+        finally:
+            remove_tree(temporary)              # unless it has its name by now
+
+    @staticmethod
+    def _unpack(read: Callable[[int], bytes], temporary: str) -> Unpacked:
+        fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return unpack(read, fd)
+        finally:
+            os.close(fd)
+
+    def _place(self, temporary: str, key: str, unpacked: Unpacked) -> Layer:
+        """Give the directory its name and write its row, in one transaction; whoever was quicker wins."""
+        layers = self.layers
+        database = layers.database
+        place = f"{layers.directory}/{key}"
+        rubbish = f"{layers.graphroot}/rubbish"
+        with database.transaction():
+            found = layers.with_key(key)
+            if found is not None:
+                return found
+            if os.path.lexists(place):          # without a row: a killed process left it
+                make_directories(rubbish, 0o700)
+                aside(place, rubbish)
+            os.rename(temporary, place)
+            if self.sync:
+                sync_directory(layers.directory)
+            database.run("INSERT INTO layers (key, diff_id, size, tar_size, created) VALUES (?, ?, ?, ?, ?)",
+                         key, unpacked.diff_id, unpacked.size, unpacked.tar_size, time.time_ns())
+            added = layers.with_key(key)
+        if added is None:
+            raise PodlingError(f"layer {unpacked.diff_id}: it was not stored")
+        return added
+
+
+def _sync(path: str) -> None:
+    """Bring the layer to the disk before anybody is told of it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syscalls.syncfs(fd)
+    finally:
+        os.close(fd)
+
+
+def inherit(directory: str, missing: Sequence[str], lowers: Sequence[str]) -> None:
+    """Give directories that the layer's tar left out what they have in the layers below (topmost first)."""
+    for path in missing:
+        found = lookup(lowers, path)
+        if found and is_directory(found[0]):
+            _copy_attributes(found[0], f"{directory}/{path}")
+
+
+def _copy_attributes(source: str, target: str) -> None:
+    """Owner, mode, extended attributes and time of a directory."""
+    status = os.stat(source, follow_symlinks=False)
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, status.st_mode & 0o7777)
+        for name in os.listxattr(source, follow_symlinks=False):
+            if not name.startswith(_OWN_XATTRS):
+                os.setxattr(fd, name, os.getxattr(source, name, follow_symlinks=False))
+        os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)
