@@ -7,6 +7,9 @@ import sys
 import time
 
 from podling import __version__
+from podling.config import layers
+from podling.config import storage as storage_conf
+from podling.engine import registries
 from podling.engine.programs import Programs
 from podling.engine.shapes import Struct
 from podling.errors import Unsupported
@@ -21,8 +24,7 @@ if TYPE_CHECKING:
     from podling.engine.engine import Engine
     from podling.engine.programs import Program
 
-_HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/bin",
-            "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+_DIRECTORIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 _NEW_KERNEL_FOR_ID_MAPS = (5, 19)
 
 
@@ -40,7 +42,7 @@ def info(engine: Engine) -> Struct:
     """Everything in the shape of ``podman info``."""
     programs = Programs(engine.paths.cache)
     found = Struct({
-        "host": _host(engine, programs), "store": _store(engine), "registries": _registries(),
+        "host": _host(engine, programs), "store": _store(engine), "registries": registries.described(),
         "plugins": Struct({"volume": ["local"], "network": ["bridge", "macvlan", "ipvlan"],
                            "log": ["k8s-file", "none", "passthrough", "journald"], "authorization": None}),
         "version": version(),
@@ -55,7 +57,7 @@ def info(engine: Engine) -> Struct:
 def _host(engine: Engine, programs: Programs) -> Struct:
     conf, system, memory, platform = engine.conf, os.uname(), _memory(), host_platform()
     distribution = _distribution()
-    slirp, pasta = programs.get(_find("slirp4netns")), programs.get(_find("pasta"))
+    slirp, pasta = programs.get(_find(engine, "slirp4netns")), programs.get(_find(engine, "pasta"))
     found = cgroups.hierarchies()
     return Struct({
         "arch": platform.architecture, "buildahVersion": "",
@@ -66,7 +68,7 @@ def _host(engine: Engine, programs: Programs) -> Struct:
         "eventLogger": engine.options.events_backend or conf.events_logger, "hostname": system.nodename,
         "idMappings": Struct({"gidmap": None, "uidmap": None}), "kernel": system.release, "logDriver": conf.log_driver,
         "memFree": memory["MemFree"], "memTotal": memory["MemTotal"], "networkBackend": "netavark",
-        "networkBackendInfo": _network_backend(programs), "ociRuntime": _runtime(engine, programs), "os": "linux",
+        "networkBackendInfo": _network_backend(engine, programs), "ociRuntime": _runtime(engine, programs), "os": "linux",
         "remoteSocket": Struct({"path": "/run/podman/podman.sock", "exists": os.path.exists("/run/podman/podman.sock")}),
         "rootlessNetworkCmd": "pasta", "serviceIsRemote": False, "security": _security(engine),
         "slirp4netns": Struct({"executable": slirp.path, "package": slirp.package, "version": slirp.version}),
@@ -76,8 +78,8 @@ def _host(engine: Engine, programs: Programs) -> Struct:
     })
 
 
-def _find(name: str) -> str | None:
-    return process.find_program(name, _HELPERS)
+def _find(engine: Engine, name: str) -> str | None:
+    return process.find_program(name, (*engine.conf.helper_binaries_dir, *_DIRECTORIES))
 
 
 def _described(program: Program) -> Struct:
@@ -85,12 +87,12 @@ def _described(program: Program) -> Struct:
 
 
 def _conmon(engine: Engine, programs: Programs) -> Struct:
-    found = programs.get(engine.options.conmon or _find("conmon"))
+    found = programs.get(engine.options.conmon or next(filter(os.path.exists, engine.conf.conmon_path), None))
     return _described(found.replace(version=found.version.replace("\n", ", ")))
 
 
-def _network_backend(programs: Programs) -> Struct:
-    netavark, dns = programs.get(_find("netavark")), programs.get(_find("aardvark-dns"))
+def _network_backend(engine: Engine, programs: Programs) -> Struct:
+    netavark, dns = programs.get(_find(engine, "netavark")), programs.get(_find(engine, "aardvark-dns"))
     return Struct({"backend": "netavark", "version": netavark.version, "package": netavark.package, "path": netavark.path,
                    "dns": Struct({"version": dns.version, "package": dns.package, "path": dns.path})})
 
@@ -172,12 +174,12 @@ def _distribution() -> Struct:
 
 
 def _store(engine: Engine) -> Struct:
-    paths, storage = engine.paths, engine.storage
+    paths = engine.paths
     states = [state.status for _, state in engine.containers.list_with_states()]
     room = os.statvfs(paths.graphroot)
     allocated = room.f_blocks * room.f_frsize
     return Struct({
-        "configFile": storage.path, "containerStore": Struct({
+        "configFile": _storage_file(), "containerStore": Struct({
             "number": len(states), "paused": states.count("paused"), "running": states.count("running"),
             "stopped": len(states) - states.count("paused") - states.count("running")}),
         "graphDriverName": engine.filesystems.driver, "graphOptions": _graph_options(engine), "graphRoot": paths.graphroot,
@@ -218,5 +220,9 @@ def file_system(path: str) -> str:
     return names.get(kind, kind)
 
 
-def _registries() -> dict[str, Any]:
-    return {}
+def _storage_file() -> str:
+    """The storage.conf that counts, "" where there is none."""
+    rootless = os.geteuid() != 0
+    where = layers.places(os.environ, rootless=rootless, home=os.environ.get("HOME", "/"))
+    found = layers.find(storage_conf.NAME, storage_conf.VARIABLE, os.environ, where, one_main=True)
+    return found[0] if found else ""
