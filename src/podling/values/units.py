@@ -48,7 +48,7 @@ def _parse_size(text: str, base: int) -> int:
     if last < 0:
         raise InvalidArgument(f"invalid size: '{text}'")
     number = text[:last] if text[last] == " " else text[: last + 1]
-    size = int(number) if number.isdigit() and len(number) < 20 else parse_float(number)
+    size = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else parse_float(number)
     if size < 0 or number.startswith("-"):
         raise InvalidArgument(f"invalid size: '{text}'")
     suffix = text[last + 1 :].lower()

@@ -24,7 +24,8 @@ def test_sizes_of_logs_are_decimal():
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("", "invalid size: ''"), ("b", "invalid size: 'b'"), ("-5", "invalid size: '-5'"), ("x", "invalid size: 'x'"),
+    ("² ", 'strconv.ParseFloat: parsing "²": invalid syntax'), ("", "invalid size: ''"), ("b", "invalid size: 'b'"),
+    ("-5", "invalid size: '-5'"), ("x", "invalid size: 'x'"),
     ("5x", "invalid suffix: 'x'"), ("5kbb", "invalid suffix: 'kbb'"), ("5ib", "invalid suffix: 'ib'"),
     ("1.2.3", 'strconv.ParseFloat: parsing "1.2.3": invalid syntax'), ("9999999p", "invalid size: '9999999p' is too large"),
 ])
