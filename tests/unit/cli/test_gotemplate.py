@@ -112,6 +112,10 @@ def test_newer_go_is_understood():
     assert run("{{range 3}}{{.}}{{end}}{{with .Nil}}a{{else with .Name}}{{.}}{{end}}", {"Nil": None, "Name": "web"}) == "012web"
 
 
+def test_letters_change_case_one_by_one():
+    assert run('{{upper "straße"}} {{lower "İI"}} {{title "ßa ÉCOLE élan x_y"}}') == "STRAßE ii ßa ÉCOLE Élan X_y"
+
+
 def test_template_that_never_ends_is_stopped():
     twice = '{{define "t%d"}}{{template "t%d"}}{{template "t%d"}}{{end}}'
     doubling = "".join(twice % (n, n + 1, n + 1) for n in range(40))

@@ -259,12 +259,27 @@ def _truncate(value: str, length: int) -> str:
     return raw[:length].decode("utf-8", "surrogateescape")
 
 
+def _single(changed: str, character: str) -> str:
+    """The changed character, unless its case needs several: Go's mapping is one to one."""
+    return changed if len(changed) == 1 else character
+
+
+def _lower(value: str) -> str:
+    if value.isascii():
+        return value.lower()
+    return "".join(_single(character.lower(), character) for character in value).replace("\u0130", "i")
+
+
+def _upper(value: str) -> str:
+    return value.upper() if value.isascii() else "".join(_single(character.upper(), character) for character in value)
+
+
 def _title(value: str) -> str:
     parts: list[str] = []
     before = " "
     for character in value:
         inside_word = before == "_" or before.isalnum() or not (before.isascii() or before.isspace())
-        parts.append(character if inside_word else character.title())
+        parts.append(character if inside_word else _single(character.title(), character))
         before = character
     return "".join(parts)
 
@@ -283,7 +298,7 @@ FUNCTIONS: dict[str, Function] = {
     "json": Function(_json, "any"),
     "le": Function(_le, "any any"),
     "len": Function(_len, "any"),
-    "lower": Function(str.lower, "string"),
+    "lower": Function(_lower, "string"),
     "lt": Function(_lt, "any any"),
     "ne": Function(_ne, "any any"),
     "not": Function(lambda value: not truth(value), "any"),
@@ -296,6 +311,6 @@ FUNCTIONS: dict[str, Function] = {
     "split": Function(_split, "string string"),
     "title": Function(_title, "string"),
     "truncate": Function(_truncate, "string int"),
-    "upper": Function(str.upper, "string"),
+    "upper": Function(_upper, "string"),
     "urlquery": Function(_urlquery, "", "any"),
 }
