@@ -1,0 +1,35 @@
+"""The only door to the programs that make and watch containers: conmon, crun and runc.
+
+    choose_runtime      which OCI runtime works here, and why
+    create, start       a container in the runtime, with a conmon that watches it
+    kill, pause, ...    what the runtime does with a running one
+    exec_...            one more process in it
+    wait_exit           how it ended
+    destroy             all of it gone; idempotent
+
+conmon is started by ``create``, leaves the process that started it and stays until the container ends. Then it writes the exit
+code into the exit file and executes the exit command.
+"""
+
+from __future__ import annotations
+
+from podling.runtime.monitor.conmon import (
+    Attended,
+    Created,
+    Ended,
+    attend,
+    create,
+    destroy,
+    exit_command,
+    forget_exit,
+    has_ended,
+    read_exit,
+    wait_exit,
+)
+from podling.runtime.monitor.execute import ExecPlaces, exec_attached, exec_detached, exec_direct
+from podling.runtime.monitor.oci import RuntimeFailed, kill, pause, resume, start, state, update
+from podling.runtime.monitor.runtimes import Runtime, choose_runtime, runtime_version
+
+__all__ = ["Attended", "Created", "Ended", "ExecPlaces", "Runtime", "RuntimeFailed", "attend", "choose_runtime", "create", "destroy",
+           "exec_attached", "exec_detached", "exec_direct", "exit_command", "forget_exit", "has_ended", "kill", "pause",
+           "read_exit", "resume", "runtime_version", "start", "state", "update", "wait_exit"]

@@ -1,0 +1,485 @@
+"""A container's standard streams: attaching to conmon, from a terminal or for a server.
+
+conmon listens on ``attach`` in the bundle, a SOCK_SEQPACKET socket for any number of clients. Each packet it sends begins with a
+byte that says which stream the rest is (2 standard output, 3 standard error; of a terminal everything is 2); what a client sends
+goes to the container's standard input as it is, and a half-closed connection closes that input where the container has one open
+(``-i`` without a terminal). Window sizes are lines ``1 ROWS COLUMNS`` in the named pipe ``ctl``.
+
+One poll loop moves everything, without threads. It never waits for one side while another could go on: input that conmon does not
+take yet is kept, output goes to a pipe or a terminal only as fast as that takes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+
+from podling.errors import InvalidArgument, WrongState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    import socket as _socket
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any, Self
+
+    Sink = int | Callable[[bytes], None] | None
+else:
+    import _signal  # `signal` imports enum (3 ms), `socket` takes 5 ms
+    import _socket
+
+DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
+STDOUT, STDERR = 2, 3                # conmon's numbers
+ENDED, DETACHED, CANCELLED = "ended", "detached", "cancelled"
+_PACKET = 1 << 16                    # conmon sends at most 8 KiB and a byte
+_INPUT = 1 << 13                     # conmon takes packets of up to 32 KiB and cuts off the rest
+_PIPE_BUF = 4096                     # what a pipe takes at once when poll says that it is ready
+_LARGEST_WINDOW = 1000               # conmon refuses more rows or columns
+_POLL_EXIT = 0.005                   # seconds between two looks for the exit file, once the process is gone
+# What a foreground command passes on to the container: all that ends or steers a program.
+PROXIED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGTSTP",
+           "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS", "SIGTRAP", "SIGVTALRM", "SIGPROF", "SIGXCPU")
+
+
+# --- detach keys ------------------------------------------------------------------------------------------------------
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """``ctrl-p,ctrl-q`` or ``x,ctrl-@`` as the bytes that a terminal sends; "" is b"": never detach."""
+    keys = bytearray()
+    for word in text.split(",") if text else ():
+        if len(word) == 1 and word.isascii():
+            keys += word.encode("ascii")
+        elif word[:5].lower() == "ctrl-" and len(word) == 6:
+            keys.append(_control(word[5], word))
+        else:
+            raise InvalidArgument(f"invalid detach keys: Unknown character: '{word}'")
+    return bytes(keys)
+
+
+def _control(letter: str, word: str) -> int:
+    if "a" <= letter <= "z":
+        return ord(letter) - 96
+    found = "@[\\]^_".find(letter)
+    if found < 0:
+        raise InvalidArgument(f"invalid detach keys: Unknown character: '{word}'")
+    return (0, 27, 28, 29, 30, 31)[found]
+
+
+class DetachKeys:
+    """Finds a key sequence in a stream that comes in any pieces."""
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._held = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """What to pass on, and whether the sequence was completed; what may begin it is held back."""
+        if not self._keys:
+            return data, False
+        text = self._held + data
+        found = text.find(self._keys)
+        if found >= 0:
+            self._held = b""
+            return text[:found], True
+        keep = next((size for size in range(min(len(self._keys) - 1, len(text)), 0, -1)
+                     if self._keys.startswith(text[-size:])), 0)
+        self._held = text[len(text) - keep:]
+        return text[:len(text) - keep], False
+
+    def rest(self) -> bytes:
+        """What is still held back when the input ends."""
+        held, self._held = self._held, b""
+        return held
+
+
+# --- the connection ---------------------------------------------------------------------------------------------------
+
+
+def connect(bundle: str) -> _socket.socket:
+    """A connection to conmon's attach socket in the bundle; WrongState where none listens.
+
+    It goes through the directory's descriptor: a socket's path may have 107 bytes only, a bundle's may be longer.
+    """
+    directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/attach")
+        except BaseException:
+            connection.close()
+            raise
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise WrongState("failed to connect to container's attach socket: it is not running") from error
+    finally:
+        os.close(directory)
+    return connection
+
+
+def resize(bundle: str, rows: int, columns: int) -> bool:
+    """Set the size of the container's terminal; False where there is no conmon any more."""
+    try:
+        control = os.open(f"{bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return False
+        raise
+    try:
+        os.write(control, b"1 %d %d\n" % (min(rows, _LARGEST_WINDOW), min(columns, _LARGEST_WINDOW)))
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(control)
+    return True
+
+
+def reopen_log(bundle: str) -> bool:
+    """Have conmon open its log file anew, after it was moved away; False where there is no conmon any more."""
+    try:
+        control = os.open(f"{bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(control, b"2 0 0\n")
+    finally:
+        os.close(control)
+    return True
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+class Copy:
+    """Moves bytes between a connection to conmon and the caller's streams until the container ends or the user leaves.
+
+    ``stdin``: a descriptor to read, None for no input (the container's is then left open). ``stdout``, ``stderr``: a
+    descriptor, a function that takes bytes, or None to throw them away. ``early``: input that was read before.
+    ``signals``: a :class:`SignalPipe`; ``on_signal`` is called with each number that it brings. ``cancel``: a descriptor that
+    ends the loop when it becomes readable. ``process``: pidfd of the container's process, and ``has_ended``: whether conmon
+    has written its exit file. With both the loop ends promptly although other processes hold the streams open.
+
+    The caller owns all of it and closes it.
+    """
+
+    def __init__(self, connection: _socket.socket, *, stdin: int | None = None, stdout: Sink = None, stderr: Sink = None,
+                 detach_keys: bytes = b"", early: bytes = b"") -> None:
+        self.connection = connection
+        self.stdin = stdin
+        self.outputs = {STDOUT: _Output(stdout), STDERR: _Output(stderr)}
+        self.keys = DetachKeys(detach_keys)
+        self.signals: SignalPipe | None = None
+        self.on_signal: Callable[[int], None] | None = None
+        self.cancel = -1
+        self.process = -1
+        self.has_ended: Callable[[], bool] | None = None
+        self._to_send = b""
+        self._input_over = stdin is None and not early
+        self._detaching = False
+        if early:
+            self._take_input(early)
+            self._input_over = stdin is None
+
+    def run(self) -> str:
+        """ENDED, DETACHED or CANCELLED. OSError where a stream of the caller's fails, BrokenPipeError among them."""
+        self.connection.setblocking(False)
+        while True:
+            if self._detaching and not self._to_send:
+                return DETACHED
+            ready = self._wait()
+            if self.cancel in ready:
+                return CANCELLED
+            if self.signals is not None and self.signals.fd in ready:
+                for number in self.signals.read():
+                    if self.on_signal is not None:
+                        self.on_signal(number)
+            self._write_outputs(ready)
+            if self._to_send and ready.get(self.connection.fileno(), 0) & (select.POLLOUT | select.POLLHUP | select.POLLERR):
+                self._send()
+            if self.stdin is not None and self.stdin in ready:
+                self._read_input()
+            if not self._has_output() and ready.get(self.connection.fileno(), 0) & (select.POLLIN | select.POLLHUP):
+                if not self._receive():
+                    return ENDED
+            elif self.process in ready and not self._has_output() and self._is_over():
+                return ENDED
+
+    def _has_output(self) -> bool:
+        return any(output.pending for output in self.outputs.values())
+
+    def _wait(self) -> dict[int, int]:
+        """Whatever can go on: descriptor -> events."""
+        poll = select.poll()
+        events = {self.connection.fileno(): 0}
+        if not self._has_output():
+            events[self.connection.fileno()] |= select.POLLIN
+        if self._to_send:
+            events[self.connection.fileno()] |= select.POLLOUT
+        elif not self._input_over and self.stdin is not None:
+            events[self.stdin] = events.get(self.stdin, 0) | select.POLLIN
+        for output in self.outputs.values():
+            if output.pending:
+                events[output.fd] = events.get(output.fd, 0) | select.POLLOUT
+        for fd in (self.cancel, self.process, self.signals.fd if self.signals is not None else -1):
+            if fd >= 0:
+                events[fd] = events.get(fd, 0) | select.POLLIN
+        for fd, mask in events.items():
+            if mask:
+                poll.register(fd, mask)
+        return dict(poll.poll())
+
+    # output: from conmon to the caller
+
+    def _receive(self) -> bool:
+        """Take one packet; False at the end."""
+        try:
+            packet = self.connection.recv(_PACKET)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if not packet:
+            return False
+        output = self.outputs.get(packet[0])
+        if output is not None:
+            output.put(packet[1:])
+        return True
+
+    def _write_outputs(self, ready: dict[int, int]) -> None:
+        for output in self.outputs.values():
+            if output.pending and output.fd in ready:
+                output.flush()
+
+    def _is_over(self) -> bool:
+        """The process is gone: whether all that it wrote has come, which conmon's exit file says."""
+        if self.has_ended is None or not self.has_ended():
+            time.sleep(_POLL_EXIT)
+            return False
+        # Everything was sent before the exit file was written: what is not here now never comes.
+        return not _readable(self.connection.fileno())
+
+    # input: from the caller to conmon
+
+    def _read_input(self) -> None:
+        assert self.stdin is not None
+        try:
+            data = os.read(self.stdin, _INPUT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.EIO:       # a terminal that hung up
+                raise
+            data = b""
+        if data:
+            self._take_input(data)
+        else:
+            self._to_send = self.keys.rest()
+            self._input_over = True
+            if not self._to_send:
+                self._close_input()
+
+    def _take_input(self, data: bytes) -> None:
+        passed, detach = self.keys.feed(data)
+        self._to_send += passed
+        if detach:
+            self._detaching = self._input_over = True
+
+    def _send(self) -> None:
+        try:
+            sent = self.connection.send(self._to_send[:_INPUT])
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError):
+            self._to_send, self._input_over = b"", True      # the container takes no more; its output may go on
+            return
+        self._to_send = self._to_send[sent:]
+        if not self._to_send and self._input_over and not self._detaching and self.stdin is not None:
+            self._close_input()
+
+    def _close_input(self) -> None:
+        try:
+            self.connection.shutdown(_socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+
+
+class _Output:
+    """Where one stream goes. A descriptor that could block is written only when poll says that it is ready."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._function = sink if callable(sink) else None
+        self.fd = -1 if sink is None or callable(sink) else sink
+        self.pending = b""
+        self._may_block = self.fd >= 0 and not stat.S_ISREG(os.fstat(self.fd).st_mode)
+
+    def put(self, data: bytes) -> None:
+        if self._function is not None:
+            self._function(data)
+        elif self.fd >= 0:
+            self.pending += data
+            if not self._may_block or _writable(self.fd):
+                self.flush()
+
+    def flush(self) -> None:
+        """Write as much as fits without waiting."""
+        while self.pending:
+            try:
+                written = os.write(self.fd, self.pending[:_PIPE_BUF] if self._may_block else self.pending)
+            except BlockingIOError:
+                return
+            self.pending = self.pending[written:]
+            if self.pending and self._may_block and not _writable(self.fd):
+                return
+
+
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _writable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+# --- signals and terminals --------------------------------------------------------------------------------------------
+
+
+class SignalPipe:
+    """Signals as bytes to read, while it is entered; the handlers that were there come back afterwards.
+
+    Only in the main thread, as Python wants it. A signal that the caller ignores (nohup) stays ignored.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._numbers = [int(getattr(_signal, name)) for name in names if hasattr(_signal, name)]
+        self._before: dict[int, Any] = {}
+        self._wakeup = -1
+        self.fd = self._write = -1
+
+    def __enter__(self) -> Self:
+        self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup = _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in self._numbers:
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                self._before[number] = _signal.signal(number, _nothing)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)
+        _signal.set_wakeup_fd(self._wakeup)
+        os.close(self.fd)
+        os.close(self._write)
+
+    def read(self) -> bytes:
+        """The signals that came, one byte each."""
+        try:
+            return os.read(self.fd, 256)
+        except BlockingIOError:
+            return b""
+
+
+def _nothing(number: int, frame: object) -> None:
+    """Python writes the signal's number into the pipe; there is nothing else to do."""
+
+
+class RawTerminal:
+    """A terminal that passes every key on at once, while it is entered. A descriptor that is no terminal stays as it is."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._before: list[Any] | None = None
+
+    def __enter__(self) -> Self:
+        if os.isatty(self.fd):
+            import termios
+
+            self._before = termios.tcgetattr(self.fd)
+            raw = [part[:] if isinstance(part, list) else part for part in self._before]
+            raw[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
+                        | termios.ICRNL | termios.IXON)
+            raw[1] &= ~termios.OPOST
+            raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+            raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+            raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
+            termios.tcsetattr(self.fd, termios.TCSAFLUSH, raw)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._before is not None:
+            import termios
+
+            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
+
+
+def window_size(fd: int) -> tuple[int, int] | None:
+    """Rows and columns of a terminal; None where there is none."""
+    try:
+        size = os.get_terminal_size(fd)
+    except OSError:
+        return None
+    return (size.lines, size.columns) if size.lines and size.columns else None
+
+
+# --- attaching --------------------------------------------------------------------------------------------------------
+
+
+def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stderr: Sink, detach_keys: str = DEFAULT_DETACH_KEYS,
+           kill: Callable[[int], None] | None = None, start: Callable[[], int] | None = None, process: int = -1,
+           has_ended: Callable[[], bool] | None = None) -> str:
+    """Attach this process' terminal or pipes to a container that exists in the runtime: ENDED or DETACHED.
+
+    ``start`` is called once the connection stands and the terminal is raw, so that nothing the container writes is lost; it
+    returns the pidfd of the container's process, which the caller closes (otherwise ``process``). ``kill`` gets the number of
+    each signal for the container; None passes none on. A terminal's size is passed on at once and whenever it changes.
+    """
+    keys = parse_detach_keys(detach_keys) if terminal else b""
+    size_fd = next((fd for fd in (stdin, stdout) if isinstance(fd, int) and window_size(fd)), -1) if terminal else -1
+    connection = connect(bundle)
+    try:
+        with SignalPipe(_caught(size_fd, kill)) as signals, _terminal(stdin if terminal else None):
+            _pass_size(bundle, size_fd)
+            copy = Copy(connection, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys)
+            copy.signals = signals
+            copy.on_signal = _on_signal(bundle, size_fd, kill)
+            copy.process = start() if start is not None else process
+            copy.has_ended = has_ended
+            return copy.run()
+    finally:
+        connection.close()
+
+
+def _terminal(fd: int | None) -> RawTerminal:
+    return RawTerminal(-1 if fd is None else fd)
+
+
+def _caught(size_fd: int, kill: Callable[[int], None] | None) -> list[str]:
+    names = list(PROXIED) if kill is not None else []
+    if size_fd >= 0 and "SIGWINCH" not in names:
+        names.append("SIGWINCH")
+    return names
+
+
+def _pass_size(bundle: str, size_fd: int) -> None:
+    size = window_size(size_fd) if size_fd >= 0 else None
+    if size is not None:
+        resize(bundle, *size)
+
+
+def _on_signal(bundle: str, size_fd: int, kill: Callable[[int], None] | None) -> Callable[[int], None]:
+    changed = int(_signal.SIGWINCH)
+
+    def act(number: int) -> None:
+        if number == changed and size_fd >= 0:
+            _pass_size(bundle, size_fd)
+        elif kill is not None:
+            kill(number)
+
+    return act
