@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def parse_filters(texts: Iterable[str], what: str = "filter") -> dict[str, tuple[str, ...]]:
-    """Filter -> its values, in the order given; ``label!=x`` is the filter ``label!``. ``what`` names the kind in errors."""
+def parse_filters(texts: Iterable[str], refusal: str = 'invalid filter "{}"') -> dict[str, tuple[str, ...]]:
+    """Filter -> its values, in the order given; ``label!=x`` is the filter ``label!``.
+
+    ``refusal``: what is said, with the text in place of ``{}``, where one has no equals sign.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidArgument(f'invalid {what} "{text}": must be in the format "filter=value or filter!=value"')
+            raise InvalidArgument(refusal.replace("{}", text))
         found[name] = (*found.get(name, ()), value)
     return found

@@ -12,20 +12,22 @@ if TYPE_CHECKING:
 
 
 class Time(str):
-    """A time: RFC 3339 in the local zone as a string and in JSON, ``2006-01-02 15:04:05.9 +0000 UTC`` where it is printed."""
+    """A time: RFC 3339 as a string and in JSON, ``2006-01-02 15:04:05.9 +0000 UTC`` where it is printed."""
 
-    __slots__ = ("nanoseconds",)
+    __slots__ = ("local", "nanoseconds")
     nanoseconds: int
+    local: bool
 
-    def __new__(cls, nanoseconds: int) -> Time:
-        """The time so many nanoseconds after 1970; 0 is Go's zero time, year 1."""
-        found = super().__new__(cls, units.format_rfc3339(nanoseconds, local=True) if nanoseconds else "0001-01-01T00:00:00Z")
+    def __new__(cls, nanoseconds: int, *, local: bool = True) -> Time:
+        """The time so many nanoseconds after 1970, in the local zone or in UTC; 0 is Go's zero time, year 1."""
+        found = super().__new__(cls, units.format_rfc3339(nanoseconds, local=local) if nanoseconds else "0001-01-01T00:00:00Z")
         found.nanoseconds = nanoseconds
+        found.local = local
         return found
 
     def __str__(self) -> str:
         """As Go prints it, which is what templates show."""
-        return units.go_time(self.nanoseconds, local=True) if self.nanoseconds else "0001-01-01 00:00:00 +0000 UTC"
+        return units.go_time(self.nanoseconds, local=self.local) if self.nanoseconds else "0001-01-01 00:00:00 +0000 UTC"
 
 
 class Struct(dict):  # type: ignore[type-arg]

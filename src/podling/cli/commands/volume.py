@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from podling.cli.context import Context
 
-_COLUMNS = Columns(name="list", shown=("Driver", "Name"), headings={"Name": "VOLUME NAME"})
+_FILTER_FORM = "filter input must be in the form of filter=value: {} is invalid"
+_COLUMNS = Columns(name="ls", shown=("Driver", "Name"), headings={"Name": "VOLUME NAME"})
 
 
 def create(context: Context, said: dict[str, Any], args: list[str]) -> None:
@@ -37,7 +38,7 @@ def ls(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     template = said.get("format")
     if said.get("quiet") and template:
         raise InvalidArgument("quiet and format flags cannot be used together")
-    found = volumes.list_volumes(context.engine, parse_filters(said.get("filter", ())))
+    found = volumes.list_volumes(context.engine, parse_filters(said.get("filter", ()), _FILTER_FORM))
     if said.get("quiet"):
         for volume in found:
             context.out.line(volume.name)
@@ -46,10 +47,11 @@ def ls(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     if output.is_json(template):
         output.print_json(context.out, shapes, indent=2)
         return
+    if not shapes:
+        return                                   # not even headings, as Podman
     rows = [Row({"UID": 0, "GID": 0, "Anonymous": False, "NeedsCopyUp": False, "NeedsChown": False, **shape}, json=shape,
-                go_type="entities.VolumeListReport") for shape in shapes]
-    if rows or template or not said.get("noheading"):
-        output.report(context.out, rows, _COLUMNS, template=template, headings=not said.get("noheading", False))
+                go_type="*entities.VolumeListReport") for shape in shapes]
+    output.report(context.out, rows, _COLUMNS, template=template, headings=not said.get("noheading", False))
 
 
 def rm(context: Context, said: dict[str, Any], args: list[str]) -> int:
@@ -79,7 +81,7 @@ def rm(context: Context, said: dict[str, Any], args: list[str]) -> int:
 def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     """Remove the volumes that no container uses, after a question."""
     engine = context.engine
-    filters = parse_filters(said.get("filter", ()), "filter")
+    filters = parse_filters(said.get("filter", ()), _FILTER_FORM)
     for name in filters:
         if name not in ("label", "label!", "until", "since", "after", "all", "anonymous"):
             raise InvalidArgument(f'"{name}" is an invalid volume filter')
