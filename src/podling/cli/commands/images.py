@@ -74,7 +74,8 @@ def _row(item: ListedImage, name: str, now: int, shorten: bool) -> Row:
     fields: dict[str, Any] = {
         "Repository": repository, "Tag": tag, "ID": image.id[:_SHORT_ID] if shorten else f"sha256:{image.id}",
         "Id": image.id, "Digest": image.digest, "Created": age, "CreatedSince": age,
-        "CreatedTime": lambda: _created(image.created), "CreatedAt": lambda: _created(image.created), "Size": units.format_size(image.size), "SharedSize": 0,
+        "CreatedTime": lambda: _created(image.created), "CreatedAt": lambda: _created(image.created),
+        "Size": units.format_size(image.size), "SharedSize": 0,
         "VirtualSize": image.size, "Names": list(image.names), "RepoTags": list(image.names),
         "RepoDigests": list(image.repo_digests), "Labels": lambda: item.labels, "Containers": lambda: item.containers,
         "ReadOnly": image.read_only, "Dangling": not image.names, "ParentId": "", "History": ", ".join(image.names) or "<none>",
