@@ -6,6 +6,7 @@ import time
 
 from podling import log
 from podling.cli import output
+from podling.cli.fields import LazyFields
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
@@ -16,6 +17,7 @@ from podling.values.ports import format_ports, split_exposed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.cli.context import Context
@@ -73,28 +75,78 @@ def _columns(said: dict[str, Any]) -> Columns:
     return _COLUMNS.replace(shown=shown)
 
 
+class _Shown:
+    """One container as a row of the list."""
+
+    __slots__ = ("container", "listed", "now", "shorten", "state")
+
+    def __init__(self, listed: Listed, now: int, shorten: bool) -> None:
+        self.listed = listed
+        self.container = listed.container
+        self.state = listed.state
+        self.now = now
+        self.shorten = shorten
+
+    def id(self, full: str) -> str:
+        """An id as it is shown."""
+        return full[:_SHORT_ID] if self.shorten else full
+
+    def age(self) -> str:
+        """How long ago the container was made."""
+        return units.human_duration(self.now - self.container.created) + " ago"
+
+    def created(self) -> str:
+        """When the container was made."""
+        return units.go_time(self.container.created, local=True)
+
+    def namespace(self, kind: str) -> str:
+        """The inode of a namespace, "" where it was not asked for."""
+        return (self.listed.namespaces or {}).get(kind, "")
+
+
+_FIELDS: dict[str, Callable[[_Shown], Any]] = {
+    "AutoRemove": lambda row: row.container.auto_remove,
+    "CIDFile": lambda _: "",
+    "Command": lambda row: _command(row.container.command, row.shorten),
+    "Created": _Shown.created,
+    "CreatedAt": _Shown.created,
+    "CreatedHuman": _Shown.age,
+    "ExitCode": lambda row: row.state.exit_code,
+    "Exited": lambda row: row.state.status == "exited",
+    "ExitedAt": lambda row: _seconds(row.state.finished),
+    "ExposedPorts": lambda row: _exposed(row.container.exposed_ports),
+    "ID": lambda row: row.id(row.container.id),
+    "Image": lambda row: row.container.image_name,
+    "ImageID": lambda row: row.id(row.container.image_id),
+    "IsInfra": lambda row: row.container.is_infra,
+    "Labels": lambda row: row.container.labels,
+    "Mounts": lambda row: list(row.container.mounts),
+    "Names": lambda row: row.container.name,
+    "Namespaces": lambda row: _namespaces(row.listed),
+    "Networks": lambda row: ",".join(row.container.networks),
+    "Pid": lambda row: row.state.pid,
+    "Pod": lambda row: row.id(row.container.pod_id),
+    "PodName": lambda _: "",
+    "Ports": lambda row: format_ports(row.container.ports, row.container.exposed_ports),
+    "Restarts": lambda row: row.state.restart_count,
+    "RunningFor": _Shown.age,
+    "Size": lambda row: _size(row.listed),
+    "StartedAt": lambda row: _seconds(row.state.started),
+    "State": lambda row: row.state.status,
+    "Status": lambda row: status(row.listed, row.now),
+    "MNT": lambda row: row.namespace("mnt"),
+    "Cgroup": lambda row: row.namespace("cgroup"),
+    "IPC": lambda row: row.namespace("ipc"),
+    "NET": lambda row: row.namespace("net"),
+    "PIDNS": lambda row: row.namespace("pid"),
+    "USERNS": lambda row: row.namespace("user"),
+    "UTS": lambda row: row.namespace("uts"),
+}
+
+
 def _row(listed: Listed, now: int, shorten: bool) -> Row:
-    """A container's fields as templates see them; what takes time is computed when it is used."""
-    container, state = listed.container, listed.state
-    fields: dict[str, Any] = {
-        "AutoRemove": container.auto_remove, "CIDFile": "", "Command": lambda: _command(container.command, shorten),
-        "Created": lambda: units.go_time(container.created, local=True),
-        "CreatedAt": lambda: units.go_time(container.created, local=True),
-        "CreatedHuman": lambda: units.human_duration(now - container.created) + " ago",
-        "ExitCode": state.exit_code, "Exited": state.status == "exited", "ExitedAt": _seconds(state.finished),
-        "ExposedPorts": lambda: _exposed(container.exposed_ports),
-        "ID": container.id[:_SHORT_ID] if shorten else container.id, "Image": container.image_name,
-        "ImageID": container.image_id[:_SHORT_ID] if shorten else container.image_id, "IsInfra": container.is_infra,
-        "Labels": container.labels, "Mounts": list(container.mounts), "Names": container.name,
-        "Networks": ",".join(container.networks), "Pid": state.pid,
-        "Pod": container.pod_id[:_SHORT_ID] if shorten else container.pod_id, "PodName": "",
-        "Ports": lambda: format_ports(container.ports, container.exposed_ports), "Restarts": state.restart_count,
-        "RunningFor": lambda: units.human_duration(now - container.created) + " ago", "Size": lambda: _size(listed),
-        "StartedAt": _seconds(state.started), "State": state.status, "Status": lambda: status(listed, now),
-        "Namespaces": _namespaces(listed),
-    }
-    fields.update(fields["Namespaces"])
-    return Row(fields, json=_Later(listed, now), go_type="containers.psReporter")
+    """A container's fields as templates see them, each computed when it is used."""
+    return Row(LazyFields(_FIELDS, _Shown(listed, now, shorten)), json=_Later(listed, now), go_type="containers.psReporter")
 
 
 class _Later:
@@ -107,9 +159,9 @@ class _Later:
     def to_json(self) -> dict[str, Any]:
         """What ``{{json .}}`` prints."""
         found = _json(self.listed, self.now)
-        created = units.format_rfc3339(self.listed.container.created, local=True)
-        return {"AutoRemove": found.pop("AutoRemove"), "Command": found.pop("Command"),
-                **found, "Created": created, "CreatedAt": "", "Status": ""}
+        head = {"AutoRemove": found.pop("AutoRemove"), "Command": found.pop("Command"),
+                "Created": units.format_rfc3339(self.listed.container.created, local=True), "CreatedAt": ""}
+        return {**head, **{name: value for name, value in found.items() if name not in head}, "Status": ""}
 
 
 def _command(command: tuple[str, ...], shorten: bool) -> str:
