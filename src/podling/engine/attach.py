@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from podling.engine.engine import Engine
-from podling.engine.options import AttachOptions, RunOptions
+from podling.engine.options import AttachOptions, RemoveOptions, RunOptions
+from podling.engine.remove import remove
 from podling.engine.start import Prepared, clean_up, start
-from podling.errors import WrongState
+from podling.errors import NoSuchContainer, PodlingError, WrongState
 from podling.linux import process
 from podling.model import Container, ContainerConfig, ContainerState
 from podling.runtime import monitor, streams
@@ -23,9 +24,28 @@ def run(engine: Engine, container: Container, options: RunOptions, *, stdin: boo
     This process stays until the end and cleans up itself, which saves a second interpreter; should it be killed, conmon's exit
     command does it. ``stdin``: whether input is passed on; None means, when the container has its input open.
     """
-    if options.detach:
-        start(engine, container)
-        return 0
+    try:
+        if options.detach:
+            start(engine, container)
+            return 0
+        return _run_attended(engine, container, options, stdin)
+    except (PodlingError, OSError):
+        _discard_unstarted(engine, container)
+        raise
+
+
+def _discard_unstarted(engine: Engine, container: Container) -> None:
+    """A container with ``--rm`` that could not be started goes too."""
+    if not container.auto_remove:
+        return
+    try:
+        if engine.containers.state(container.id).status in ("created", "exited"):
+            remove(engine, container, RemoveOptions(volumes=True))
+    except NoSuchContainer:
+        return
+
+
+def _run_attended(engine: Engine, container: Container, options: RunOptions, stdin: bool | None) -> int:
     with Prepared(engine, container, attended=True) as prepared:
         if prepared.already is not None:
             raise WrongState(f"container {container.id} is already running: container state improper",
@@ -43,6 +63,7 @@ def run(engine: Engine, container: Container, options: RunOptions, *, stdin: boo
         finally:
             os.close(fd)
     if outcome == streams.DETACHED:
+        prepared.leave()
         return 0
     code = wait_end(engine, watched[0])
     clean_up(engine, container.id)

@@ -11,6 +11,7 @@ from podling.engine.engine import Engine
 from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
 from podling.engine.resolve import Surroundings, check, resolve
 from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound
+from podling.linux import userns
 from podling.linux.files import write_atomic
 from podling.model import Container, ContainerConfig, Image, ImageConfig
 from podling.runtime import monitor
@@ -136,7 +137,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         cgroup_manager=engine.options.cgroup_manager or engine.conf.cgroup_manager,
         inherited=_inherited(engine, options.volumes_from),
         volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
-        joined=_joined(engine, options),
+        joined=_joined(engine, options), capabilities=userns.bounding_capabilities(),
     )
 
 

@@ -55,11 +55,6 @@ class Paths(Record):
     def locks(self) -> str:
         return self.runroot + "/locks"
 
-    @property
-    def sockets(self) -> str:
-        """conmon's attach sockets."""
-        return self.runroot + "/sockets"
-
     def container(self, container_id: str) -> str:
         """What must outlive a reboot of one container: upper directory, log."""
         return f"{self.graphroot}/containers/{container_id}"

@@ -4,42 +4,52 @@ from __future__ import annotations
 
 import os
 
-from podling import jsontext
 from podling.engine import names
 from podling.engine.create import read_lines
 from podling.engine.engine import Engine
 from podling.engine.options import ExecOptions
-from podling.errors import InvalidArgument, NoSuchExecSession, WrongState
-from podling.model import Container, ContainerConfig, ExecConfig
-from podling.runtime import etc, monitor, streams
-from podling.runtime.spec import exec_process
+from podling.errors import InvalidArgument, WrongState
+from podling.model import Container, ContainerConfig, ExecConfig, Facts
+from podling.runtime import host, monitor, spec, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def execute(engine: Engine, container: Container, options: ExecOptions) -> int:
-    """Run the command with this process' own standard streams; its exit code. A detached one gives 0 once it runs."""
-    config = engine.containers.config(container.id)
-    state = engine.containers.state(container.id)
-    if state.status != "running":
-        raise WrongState("can only create exec sessions on running containers: container state improper",
-                         hint=f"start it first: podling start {container.name}")
-    session = _decide(config, options)
-    user = etc.find_user(f"/proc/{state.pid}/root", session.user, config.group_add if not options.user else ())
-    document = exec_process(config, session, user)
-    _remember(engine, session)
-    try:
-        if options.detach:
-            return monitor.exec_detached(config, session, document, **_places(engine, config))
-        if session.terminal:
-            return streams.run_exec(config, session, document, **_places(engine, config))
-        return monitor.exec_direct(config, session, document, run=engine.paths.run(config.id))
-    finally:
-        if not options.detach:
-            forget(engine, session.id)
+    """Run the command with this process' own standard streams; its exit code, 0 once it is detached from."""
+    config, session, document = _prepare(engine, container, options)
+    run = engine.paths.run(config.id)
+    if not session.terminal:
+        return monitor.exec_direct(config, session, document, run=run)
+    keys = engine.conf.detach_keys if options.detach_keys is None else options.detach_keys
+    status = monitor.exec_attached(config, session, document, run=run, conf=engine.conf, conmon=engine.options.conmon or "",
+                                   detach_keys=keys)
+    return status or 0
 
 
 def execute_detached(engine: Engine, container: Container, options: ExecOptions) -> str:
     """Start the command and leave it; the session's id."""
-    raise NotImplementedError
+    config, session, document = _prepare(engine, container, options)
+    monitor.exec_detached(config, session, document, run=engine.paths.run(config.id), conf=engine.conf,
+                          conmon=engine.options.conmon or "")
+    return session.id
+
+
+def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tuple[ContainerConfig, ExecConfig, dict[str, Any]]:
+    """The container, what was decided, and the OCI process."""
+    state = engine.containers.state(container.id)
+    if state.status != "running":
+        raise WrongState("can only create exec sessions on running containers: container state improper",
+                         hint=f"start it first: podling start {container.name}")
+    config = engine.containers.config(container.id)
+    session = _decide(config, options)
+    facts = Facts(rootfs=f"/proc/{state.pid}/root", pid=state.pid)
+    added = config.group_add if options.user is None else ()
+    user = users.lookup(users.Accounts(facts.rootfs), session.user, added)
+    facts = facts.replace(uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
+    return config, session, spec.process(session, config, facts, host.process_facts())
 
 
 def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
@@ -62,24 +72,6 @@ def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
                       detach_keys=options.detach_keys or "", preserve_fds=options.preserve_fds)
 
 
-def _remember(engine: Engine, session: ExecConfig) -> None:
-    engine.database.run("INSERT INTO exec_sessions (id, container_id, record) VALUES (?, ?, ?)", session.id, session.container_id,
-                        jsontext.dumps(session))
-
-
-def forget(engine: Engine, session_id: str) -> None:
-    """Delete an exec session's row."""
-    engine.database.run("DELETE FROM exec_sessions WHERE id = ?", session_id)
-
-
 def sessions(engine: Engine, container_id: str) -> list[str]:
-    """Ids of a container's exec sessions."""
-    return [row[0] for row in engine.database.rows("SELECT id FROM exec_sessions WHERE container_id = ?", container_id)]
-
-
-def find(engine: Engine, session_id: str) -> ExecConfig:
-    """The exec session of this id or beginning of an id."""
-    row = engine.database.row("SELECT record FROM exec_sessions WHERE id >= ? AND id < ?", session_id, session_id + "g")
-    if row is None:
-        raise NoSuchExecSession(f"no exec session with ID {session_id} found: no such exec session")
-    return ExecConfig.from_json(jsontext.loads(row[0]))
+    """Ids of the exec sessions that a container has now."""
+    return monitor.exec_sessions(engine.paths.run(container_id))

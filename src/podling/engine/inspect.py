@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.engine.engine import Engine
+from podling.engine.exec import sessions
     from podling.model import Container, ContainerConfig, ContainerState, Healthcheck, NetworkStatus
     from podling.values.isolation import Namespace, NetworkAttachment
     from podling.values.limits import DeviceRate
@@ -128,8 +129,7 @@ def _effective(subject: _Subject) -> list[str] | None:
 def _exec_sessions(subject: _Subject) -> list[str]:
     if not subject.is_up:
         return []
-    rows = subject.engine.database.rows("SELECT id FROM exec_sessions WHERE container_id = ?", subject.config.id)
-    return [session for (session,) in rows]
+    return sessions(subject.engine, subject.config.id)
 
 
 def _graph_driver(subject: _Subject) -> Struct:

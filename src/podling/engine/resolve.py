@@ -9,7 +9,7 @@ from podling.engine.options import CreateOptions
 from podling.errors import InvalidArgument
 from podling.model import ContainerConfig, Healthcheck, ImageConfig, LogConfig, RestartPolicy
 from podling.record import Record
-from podling.values import limits, mounts, signals
+from podling.values import limits, mounts, ports, signals
 from podling.values.isolation import Namespace, NetworkAttachment
 from podling.values.mounts import Mount
 
@@ -41,6 +41,7 @@ class Surroundings(Record):
     cgroup_manager: str = "cgroupfs"
     inherited: tuple[Mount, ...] = ()        # of --volumes-from, options applied
     volume_names: tuple[str, ...] = ()       # fresh names for anonymous volumes, more than enough
+    capabilities: tuple[str, ...] = ()       # this process' bounding set
     joined: dict[str, str] = {}              # container name or id as asked -> full id
 
 
@@ -122,9 +123,10 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         uts_ns=_joined(options.uts_ns or _configured(conf.utsns), host),
         cgroup_ns=_joined(options.cgroup_ns or _configured(conf.cgroupns), host),
         privileged=options.privileged,
-        capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=options.privileged),
+        capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=options.privileged,
+                                               bounding=host.capabilities or None),
         cap_add=options.cap_add, cap_drop=options.cap_drop, security=options.security,
-        networks=networks, ports=options.ports, publish_all=options.publish_all,
+        networks=networks, ports=ports.merge_ports(options.ports), publish_all=options.publish_all,
         dns_servers=_first(options.dns_servers, tuple(conf.dns_servers)),
         dns_search=_first(options.dns_search, tuple(conf.dns_searches)),
         dns_options=_first(options.dns_options, tuple(conf.dns_options)),
@@ -263,7 +265,9 @@ def _network(options: CreateOptions, conf: ContainersConf) -> tuple[Namespace, t
         net_ns = Namespace(mode="bridge")
     if net_ns.mode != "bridge":
         return net_ns, ()
-    networks = options.networks or (NetworkAttachment(network=conf.default_network or "podman"),)
+    default = conf.default_network or "podman"
+    networks = tuple(n if n.network else n.replace(network=default)
+                     for n in options.networks or (NetworkAttachment(network=default),))
     if options.ip or options.ip6 or options.mac_address or options.network_aliases:
         first = networks[0]
         if options.ip or options.ip6:

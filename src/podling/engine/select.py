@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from podling.engine.engine import Engine
 from podling.engine.options import SelectOptions
 from podling.errors import InvalidArgument, NoSuchContainer
@@ -125,7 +127,7 @@ def _by_ancestor(engine: Engine, values: tuple[str, ...]) -> Callable[[Container
 
 def _by_time(engine: Engine, value: str) -> int:
     try:
-        return units.parse_time(value)
+        return units.parse_time(value, now=time.time_ns())
     except InvalidArgument:
         return engine.containers.find(value).created
 
@@ -141,7 +143,7 @@ def _since(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, Cont
 
 
 def _until(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
-    limit = min(units.parse_time(value) for value in values)
+    limit = min(units.parse_time(value, now=time.time_ns()) for value in values)
     return lambda container, state: container.created < limit
 
 

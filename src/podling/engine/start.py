@@ -76,7 +76,8 @@ class Prepared:
         if steps.is_up(engine, container_id):     # a start or an end was cut off half-way
             steps.down(engine, self.config)
         self._undo.callback(steps.down, engine, self.config)
-        self.facts = steps.up(Starting(engine, self.config, attended=self.attended))
+        self.starting = Starting(engine, self.config, attended=self.attended)
+        self.facts = steps.up(self.starting)
 
     def go(self) -> ContainerState:
         """Start the process and let go of the lock."""
@@ -90,6 +91,11 @@ class Prepared:
         self._undo = Undo()
         self._release()
         return state
+
+    def leave(self) -> None:
+        """This process waits no longer; conmon's exit command cleans up."""
+        if self.starting.lock is not None:
+            self.starting.lock.release()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._failed(error)

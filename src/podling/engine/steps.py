@@ -39,6 +39,7 @@ class Starting:
         self.run = engine.paths.run(config.id)
         self.network: setup.Pending | None = None
         self.host: host.HostFacts | None = None
+        self.lock: monitor.Attended | None = None
 
 
 # --- rootfs -----------------------------------------------------------------------------------------------------------
@@ -193,9 +194,11 @@ def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
 
 def _monitor_up(starting: Starting, facts: Facts) -> Facts:
     engine, config = starting.engine, starting.config
+    if starting.attended:
+        starting.lock = monitor.Attended(starting.run)
     created = monitor.create(
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
-        sockets=engine.paths.sockets, exit_command=exit_command(engine, config, attended=starting.attended),
+        exit_command=exit_command(engine, config, attended=starting.attended),
         keep_fds=starting.network.reserved if starting.network else ())
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
@@ -209,11 +212,11 @@ def exit_command(engine: Engine, config: ContainerConfig, *, attended: bool) -> 
                         ("--log-level", options.log_level)):
         if value:
             own += [flag, value]
-    return monitor.exit_command((*own, "container", "cleanup", config.id), attended=attended, run=engine.paths.run(config.id))
+    return monitor.exit_command((*own, "container", "cleanup", config.id), attended=attended, bundle=engine.paths.run(config.id))
 
 
 def _monitor_down(engine: Engine, config: ContainerConfig) -> None:
-    monitor.destroy(config, bundle=engine.paths.run(config.id), exits=engine.paths.exits, sockets=engine.paths.sockets)
+    monitor.destroy(config, bundle=engine.paths.run(config.id), exits=engine.paths.exits)
 
 
 def _connected_up(starting: Starting, facts: Facts) -> Facts:

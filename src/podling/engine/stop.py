@@ -6,6 +6,7 @@ import os
 import signal as signals
 import time
 
+from podling import exitfile
 from podling.engine.engine import Engine
 from podling.engine.options import StopOptions, WaitOptions
 from podling.engine.start import clean_up, start
@@ -13,7 +14,6 @@ from podling.errors import InvalidArgument, NoSuchContainer, PodlingError, Wrong
 from podling.linux import process
 from podling.model import Container, ContainerConfig, ContainerState
 from podling.runtime import monitor
-from podling.state.containers import read_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def wait(engine: Engine, container_id: str, options: WaitOptions) -> int:
         try:
             state = engine.containers.state(container_id)
         except NoSuchContainer:
-            ended = read_exit(os.path.join(engine.paths.exits, container_id))
+            ended = exitfile.read(os.path.join(engine.paths.exits, container_id))
             return ended[0] if ended else -1
         if state.status in ("exited", "created") and ends and (state.status == "exited" or "stopped" in ends):
             return state.exit_code

@@ -10,7 +10,7 @@ from podling.errors import InvalidArgument, WrongState
 from podling.linux import cgroups, process
 from podling.model import Container
 from podling.record import Record
-from podling.runtime.etc import names_in_rootfs
+from podling.runtime import users
 from podling.values import limits
 
 TYPE_CHECKING = False
@@ -60,8 +60,9 @@ def top(engine: Engine, container: Container, descriptors: tuple[str, ...]) -> t
     state = engine.containers.state(container.id)
     if state.status not in ("running", "paused"):
         raise WrongState("top can only be used on running containers")
-    names = Names(**names_in_rootfs(f"/proc/{state.pid}/root"), host_users=_host_names("/etc/passwd"),
-                  host_groups=_host_names("/etc/group"))
+    known = users.Accounts(f"/proc/{state.pid}/root")
+    names = Names(users={user.uid: user.name for user in known.users}, groups={group.gid: group.name for group in known.groups},
+                  host_users=_host_names("/etc/passwd"), host_groups=_host_names("/etc/group"))
     found = [entry for pid in _pids(state.pid) if (entry := read_process(pid)) is not None]
     parents = {entry.pid: entry.inner("NSpid") for entry in found}
     rows = [[DESCRIPTORS[word][1](entry, names, parents) for word in wanted] for entry in found]

@@ -89,6 +89,12 @@ def gather(config: ContainerConfig, facts: Facts, *, runtime: str = "crun", cach
         apparmor=security.apparmor(config))
 
 
+def process_facts() -> HostFacts:
+    """The facts that one more process in a container depends on."""
+    return HostFacts(capabilities=security.bounding_set(), may_raise_limits=userns.has_capability("CAP_SYS_RESOURCE"),
+                     rlimits=rlimits(), oom_score_adj=_oom_score_adj())
+
+
 def rlimits() -> dict[str, tuple[int, int]]:
     """This process' limits: lower-case name without RLIMIT_ -> soft, hard; -1 unlimited."""
     return {name[7:].lower(): resource.getrlimit(getattr(resource, name)) for name in dir(resource)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from podling import jsontext
+from podling import exitfile, jsontext
 from podling.errors import AlreadyExists, InUse, NoSuchContainer, PodlingError
 from podling.linux import process
 from podling.model import Container, ContainerConfig, ContainerState
@@ -34,7 +34,7 @@ class Containers:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def list(self) -> list[Container]:
+    def all(self) -> list[Container]:
         """All containers, oldest first."""
         return [_container(text) for (text,) in self.database.rows("SELECT summary FROM containers ORDER BY created, id")]
 
@@ -101,7 +101,7 @@ class Containers:
                                   error="the host was restarted while the container was running")
         if stored.pid and process.is_alive(stored.pid, stored.pid_start):
             return stored
-        ended = read_exit(os.path.join(self.exits, stored.id))
+        ended = exitfile.read(os.path.join(self.exits, stored.id))
         if ended is None:
             if stored.status == "stopping" and not stored.pid:
                 return stored
@@ -179,17 +179,6 @@ def name_in_use(name: str, owner: str) -> AlreadyExists:
     return AlreadyExists(f'creating container storage: the container name "{name}" is already in use by {owner}. You have to '
                          "remove that container to be able to reuse that name: that name is already in use",
                          hint=f"choose another name, or remove it with 'podling rm {name}', or use --replace")
-
-
-def read_exit(path: str) -> tuple[int, int] | None:
-    """(exit code, time in nanoseconds) out of conmon's exit file, or None where it is absent or not yet whole."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(32).strip()
-            finished = os.fstat(file.fileno()).st_mtime_ns
-    except FileNotFoundError:
-        return None
-    return (int(text), finished) if text.isdigit() else None
 
 
 def _container(text: str) -> Container:

@@ -1,0 +1,274 @@
+"""conmon, the monitor: one small process a container, which holds its streams, writes its log and tells how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from podling import exitfile, jsontext
+from podling.errors import PodlingError, ProgramFailed, Unsupported
+from podling.linux import cgroups, process
+from podling.record import Record
+from podling.runtime.monitor import oci
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from podling.config.containers import ContainersConf
+    from podling.model import ContainerConfig
+
+_CGROUP = "/conmon"                          # below the containers' parent, as Podman has it
+_SYNC_LIMIT = 1 << 20
+_EXIT_FILE_SECONDS = 10.0                    # how long conmon may take to write the exit file of a process that is gone
+_LOST = 255
+
+
+class Created(Record):
+    """A container that exists in the runtime: its first process, which waits to be started, and its conmon."""
+
+    pid: int
+    conmon_pid: int
+
+
+class Ended(Record):
+    """How a container ended; ``finished`` in nanoseconds since 1970."""
+
+    code: int
+    finished: int
+
+
+def find_conmon(requested: str, configured: Iterable[str]) -> str:
+    """The path of conmon; Unsupported where it is not installed."""
+    if requested:
+        if not os.access(requested, os.X_OK):
+            raise Unsupported(f"conmon {requested} cannot be executed: invalid argument")
+        return requested
+    for path in configured:
+        if os.access(path, os.X_OK):
+            return path
+    found = process.find_program("conmon", ("/usr/libexec/podman", "/usr/lib/podman", "/usr/bin", "/usr/local/bin"))
+    if found is None:
+        raise Unsupported("could not find a working conmon binary", hint="install the package conmon")
+    return found
+
+
+def create(config: ContainerConfig, *, bundle: str, conf: ContainersConf, conmon: str, exits: str, exit_command: tuple[str, ...],
+           keep_fds: Iterable[int] = ()) -> Created:
+    """Create the container in the runtime, watched by a conmon. Needs ``config.json`` in the bundle.
+
+    ``keep_fds``: sockets that conmon keeps open for as long as it lives (reserved host ports). Raises CommandNotFound,
+    NotExecutable or RuntimeFailed with the runtime's words; :func:`destroy` takes back what is half done.
+    """
+    os.makedirs(exits, 0o700, exist_ok=True)
+    _unlink(f"{exits}/{config.id}")
+    argv = [find_conmon(conmon, conf.conmon_path), *shared_arguments(config, bundle, config.id),
+            "--exit-dir", exits, "--persist-dir", bundle, "--container-pidfile", f"{bundle}/pidfile",
+            "--conmon-pidfile", f"{bundle}/conmon.pid", *log_arguments(config)]
+    if config.terminal:
+        argv.append("--terminal")
+    if config.stdin_open:
+        argv.append("--stdin")
+    if config.timeout:
+        argv += ["--timeout", str(config.timeout)]
+    if conf.no_pivot_root:
+        argv.append("--no-pivot")
+    argv += exit_arguments(exit_command)
+    inherit = process.INHERIT if config.log.driver == "passthrough" else None
+    with Launch(argv, config, bundle=bundle, streams=inherit, keep_fds=keep_fds) as launch:
+        pid = launch.answer()
+    return Created(pid=pid, conmon_pid=_read_pid(f"{bundle}/conmon.pid"))
+
+
+def shared_arguments(config: ContainerConfig, bundle: str, unique: str) -> list[str]:
+    """The arguments that containers and exec sessions have in common."""
+    words = ["--api-version", "1", "--cid", config.id, "--cuuid", unique, "--name", config.name, "--runtime", config.runtime_path,
+             "--bundle", bundle, "--full-attach", "--log-level", "error"]
+    if config.cgroup_manager == "systemd":
+        words.append("--systemd-cgroup")
+    runtime = ["--log-format=json", "--log", f"{bundle}/oci-log"]
+    if config.cgroups == "disabled":
+        if config.runtime != "crun":
+            raise Unsupported(f"the OCI runtime {config.runtime} cannot run containers without cgroups",
+                              hint="use --runtime crun, or leave out --cgroups=disabled")
+        runtime.append("--cgroup-manager=disabled")
+    for word in runtime:
+        words += ["--runtime-arg", word]
+    return words
+
+
+def log_arguments(config: ContainerConfig) -> list[str]:
+    """Where conmon writes the container's output."""
+    log = config.log
+    if log.driver == "k8s-file":
+        words = ["--log-path", f"k8s-file:{log.path}"]
+        if log.max_size > 0:
+            words += ["--log-size-max", str(log.max_size)]
+    else:
+        words = ["--log-path", {"none": "none", "passthrough": "passthrough", "journald": "journald"}[log.driver]]
+    if log.tag:
+        words += ["--log-tag", log.tag]
+    return words
+
+
+def exit_arguments(command: tuple[str, ...]) -> list[str]:
+    """What conmon does after the end."""
+    words = ["--exit-command", command[0]]
+    for word in command[1:]:
+        words += ["--exit-command-arg", word]
+    return words
+
+
+class Launch:
+    """A conmon being started: it reads one byte before it does anything, and answers with JSON lines on a pipe.
+
+        with Launch(argv, config, bundle=...) as launch:
+            pid = launch.answer()
+    """
+
+    def __init__(self, argv: list[str], config: ContainerConfig, *, bundle: str, streams: int | None = None,
+                 keep_fds: Iterable[int] = (), attach: bool = False) -> None:
+        self.config = config
+        self.log = f"{bundle}/oci-log"
+        self.sync, sync_write = os.pipe()
+        start_read, self.start = os.pipe()
+        self.attach, attach_write = os.pipe() if attach else (-1, -1)
+        env = {**oci.environment(), "_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
+        passed = [sync_write, start_read, *keep_fds]
+        if attach:
+            env["_OCI_ATTACHPIPE"] = str(attach_write)
+            passed.append(attach_write)
+        self._rest = b""
+        try:
+            self.pid = process.spawn(argv, stdin=streams, stdout=streams, stderr=streams, env=env, cwd="/", pass_fds=passed)
+        except BaseException:
+            self.__exit__()
+            raise
+        finally:
+            for fd in (sync_write, start_read, attach_write):
+                if fd >= 0:
+                    os.close(fd)
+        self._place()
+        os.write(self.start, b"\0")
+
+    def _place(self) -> None:
+        """Move conmon out of this process' cgroup, which may end or be limited, before it forks."""
+        config = self.config
+        if config.cgroup_manager != "cgroupfs" or config.cgroups in ("disabled", "no-conmon", "split"):
+            return
+        cgroup = (config.cgroup_parent or "/libpod_parent") + _CGROUP
+        try:
+            try:
+                cgroups.enter(cgroup, self.pid)
+            except FileNotFoundError:
+                cgroups.make(cgroup)
+                cgroups.enter(cgroup, self.pid)
+        except OSError:
+            return                            # without the right to it conmon stays where it is, as Podman's does
+
+    def answer(self) -> int:
+        """The next number that conmon reports (a pid, an exit code); the runtime's error is raised."""
+        reply = self._read(self.sync)
+        if reply is None:
+            raise self._failure("conmon ended without a word")
+        number = reply.get("data")
+        if not isinstance(number, int):
+            raise self._failure(f"conmon reported {jsontext.dumps(reply)[:200]}")
+        if number < 0 or (number == 0 and reply.get("message")):
+            raise self._failure(str(reply.get("message", "")))
+        return number
+
+    def last_answer(self) -> int | None:
+        """The exit code that conmon reports when an exec session ends, None where it died without one."""
+        reply = self._read(self.sync)
+        return reply.get("data") if reply is not None else None
+
+    def wait_attachable(self) -> None:
+        """Wait until the attach socket of an exec session listens."""
+        if self._read(self.attach) is None:
+            raise self._failure("conmon ended before it could be attached to")
+
+    def go(self) -> None:
+        """Let an exec session start that was attached to."""
+        os.write(self.start, b"\0")
+
+    def _read(self, fd: int) -> dict[str, Any] | None:
+        data, self._rest = self._rest, b""
+        while b"\n" not in data and len(data) < _SYNC_LIMIT:
+            part = os.read(fd, 1 << 16)
+            if not part:
+                break
+            data += part
+        line, _, self._rest = data.partition(b"\n")
+        if not line.strip():
+            return None
+        found = jsontext.loads(line)
+        return found if isinstance(found, dict) else {}
+
+    def _failure(self, message: str) -> ProgramFailed:
+        logged = oci.logged_error(self.log)
+        return oci.failure(self.config.runtime, logged or message, argv=(self.config.runtime_path,))
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in (self.sync, self.start, self.attach):
+            if fd >= 0:
+                os.close(fd)
+        pid = getattr(self, "pid", 0)
+        if pid:
+            process.wait(pid)
+
+
+def wait_exit(exits: str, container_id: str, pid: int, start: int) -> Ended:
+    """Wait for the end of a container's first process and for conmon's word about it."""
+    process.wait_gone(pid, start)
+    pause, deadline = 0.0003, time.monotonic() + _EXIT_FILE_SECONDS
+    path = f"{exits}/{container_id}"
+    while (ended := exitfile.read(path)) is None:
+        if time.monotonic() > deadline:
+            return Ended(code=_LOST, finished=time.time_ns())       # conmon was killed too
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+    return Ended(code=ended[0], finished=ended[1])
+
+
+def destroy(config: ContainerConfig, *, bundle: str, exits: str) -> None:
+    """Everything of the container in the runtime is gone, and a conmon that still waits for its end with it; idempotent."""
+    if not os.path.exists(f"{exits}/{config.id}"):
+        _end_conmon(config, bundle)           # its exit command would only find that all is done
+    oci.delete(config)
+
+
+def _end_conmon(config: ContainerConfig, bundle: str) -> None:
+    pid = _read_pid(f"{bundle}/conmon.pid")
+    start = process.start_time(pid) if pid else 0
+    if start and config.id.encode() in _command_line(pid):
+        process.kill(pid, start, 9)
+        if not process.wait_gone(pid, start, 10.0):
+            raise PodlingError(f"conmon, process {pid}, of container {config.id} does not end")
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(1 << 14)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def _read_pid(path: str) -> int:
+    try:
+        with open(path, "rb") as file:
+            return int(file.read(32) or b"0")
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
