@@ -5,6 +5,7 @@ from __future__ import annotations
 from podling import jsontext
 from podling.engine.shapes import Struct, Time, exists_or_empty, or_null
 from podling.errors import NoSuchContainer, NoSuchNetwork
+from podling.engine.exec import sessions
 from podling.linux import files
 from podling.runtime.mounts import INIT_PATH
 from podling.runtime.spec import OCI_VERSION
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.engine.engine import Engine
-from podling.engine.exec import sessions
     from podling.model import Container, ContainerConfig, ContainerState, Healthcheck, NetworkStatus
     from podling.values.isolation import Namespace, NetworkAttachment
     from podling.values.limits import DeviceRate
@@ -129,7 +129,9 @@ def _effective(subject: _Subject) -> list[str] | None:
 def _exec_sessions(subject: _Subject) -> list[str]:
     if not subject.is_up:
         return []
-    return sessions(subject.engine, subject.config.id)
+    from podling.runtime import monitor          # only a running container has any
+
+    return monitor.exec_sessions(subject.run)
 
 
 def _graph_driver(subject: _Subject) -> Struct:
