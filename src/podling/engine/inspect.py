@@ -5,7 +5,6 @@ from __future__ import annotations
 from podling import jsontext
 from podling.engine.shapes import Struct, Time, exists_or_empty, or_null
 from podling.errors import NoSuchContainer, NoSuchNetwork
-from podling.engine.exec import sessions
 from podling.linux import files
 from podling.runtime.mounts import INIT_PATH
 from podling.runtime.spec import OCI_VERSION
@@ -129,7 +128,7 @@ def _effective(subject: _Subject) -> list[str] | None:
 def _exec_sessions(subject: _Subject) -> list[str]:
     if not subject.is_up:
         return []
-    from podling.runtime import monitor          # only a running container has any
+    from podling.runtime import monitor  # only a running container has any
 
     return monitor.exec_sessions(subject.run)
 
