@@ -89,7 +89,7 @@ def _free_name(engine: Engine, options: CreateOptions) -> str:
                               "invalid argument")
     taken = engine.database.row("SELECT id FROM containers WHERE name = ?", name)
     if taken is not None:
-        if not options.replace:
+        if not options.replace_existing:
             raise name_in_use(name, taken[0])
         from podling.engine.remove import remove
 

@@ -106,7 +106,7 @@ class CreateOptions(Record):
     image: str = ""                          # or the directory, with rootfs
     command: tuple[str, ...] = ()
     name: str | None = None
-    replace: bool = False
+    replace_existing: bool = False
     rootfs: bool = False
     pull: PullOptions = PullOptions()
     create_command: tuple[str, ...] = ()

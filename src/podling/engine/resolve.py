@@ -15,7 +15,11 @@ from podling.values.mounts import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from podling.config.containers import ContainersConf
+
+    T = TypeVar("T")
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
@@ -49,7 +53,7 @@ def check(options: CreateOptions) -> None:
     """Refuse options that contradict each other, before anything is pulled or made."""
     if options.rootfs and options.image == "":
         raise InvalidArgument("rootfs path is missing")
-    if options.replace and not options.name:
+    if options.replace_existing and not options.name:
         raise InvalidArgument("cannot replace container without --name being set")
     if options.no_healthcheck and options.healthcheck is not None:
         raise InvalidArgument("cannot specify both --no-healthcheck and --health-cmd")
@@ -124,7 +128,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         cgroup_ns=_joined(options.cgroup_ns or _configured(conf.cgroupns), host),
         privileged=options.privileged,
         capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=options.privileged,
-                                               bounding=host.capabilities or None),
+                                               bounding=host.capabilities or limits.ALL_CAPABILITIES),
         cap_add=options.cap_add, cap_drop=options.cap_drop, security=options.security,
         networks=networks, ports=ports.merge_ports(options.ports), publish_all=options.publish_all,
         dns_servers=_first(options.dns_servers, tuple(conf.dns_servers)),
@@ -142,7 +146,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     )
 
 
-def _first(said: object, default: object) -> object:
+def _first(said: T | None, default: T) -> T:
     return default if said is None else said
 
 
@@ -214,7 +218,8 @@ def _set(env: dict[str, str], line: str, environ: dict[str, str] | None = None) 
 
 def _expand(text: str, env: dict[str, str]) -> str:
     """``${NAME}`` and ``$NAME`` replaced, for ``--env-merge``."""
-    result, position = [], 0
+    result: list[str] = []
+    position = 0
     while True:
         dollar = text.find("$", position)
         if dollar < 0:

@@ -402,7 +402,7 @@ class RawTerminal:
             import termios
 
             self._before = termios.tcgetattr(self.fd)
-            raw = [part[:] if isinstance(part, list) else part for part in self._before]
+            raw: list[Any] = [part[:] if isinstance(part, list) else part for part in self._before]
             raw[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
                         | termios.ICRNL | termios.IXON)
             raw[1] &= ~termios.OPOST

@@ -163,7 +163,7 @@ COMMON = (
     Flag("--read-only-tmpfs",
          help="When running --read-only containers mount read-write tmpfs on /dev, /dev/shm, /run, /tmp and /var/tmp",
          kind="bool", default_text="true", into="read_write_tmpfs"),
-    Flag("--replace", help="If a container with the same name exists, replace it", kind="bool"),
+    Flag("--replace", into="replace_existing", help="If a container with the same name exists, replace it", kind="bool"),
     Flag("--restart",
          help='Restart policy to apply when a container exits ("always"|"no"|"never"|"on-failure"|"unless-stopped")',
          parse=restart_policy, choices=("always", "no", "never", "on-failure", "unless-stopped")),

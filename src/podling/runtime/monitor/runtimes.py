@@ -44,7 +44,7 @@ def choose(requested: str, *, configured: Mapping[str, Sequence[str]], default: 
     wanted = requested or default
     if wanted:
         return _named(wanted, configured)
-    kept_from = []
+    kept_from: list[str] = []
     for name in ORDER:
         path = _find(name, configured)
         if path is None:
