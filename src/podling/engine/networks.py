@@ -1,0 +1,116 @@
+"""``network ls`` and ``network inspect``: the definitions, and which containers are on them."""
+
+from __future__ import annotations
+
+import time
+
+from podling.engine.select import label_matches
+from podling.engine.shapes import Struct
+from podling.errors import InvalidArgument
+from podling.values import units
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable
+    from typing import Any
+
+    from podling.engine.engine import Engine
+    from podling.model import Network, NetworkStatus, Subnet
+
+FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "until")
+
+
+def list_networks(engine: Engine, filters: dict[str, tuple[str, ...]]) -> list[Network]:
+    """The networks that match every filter, by name. Of a filter's values one must match; of labels all."""
+    found = sorted(engine.networks.list(), key=lambda network: network.name)
+    for name, values in filters.items():
+        matches = _matcher(engine, name, values)
+        found = [network for network in found if matches(network)]
+    return found
+
+
+def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Network], bool]:
+    """The test of one filter."""
+    match name:
+        case "name":
+            patterns = _patterns(values)
+            return lambda network: any(pattern.search(network.name) for pattern in patterns)
+        case "driver":
+            return lambda network: network.driver in values
+        case "id":
+            return lambda network: any(network.id.startswith(value) for value in values)
+        case "label":
+            return lambda network: all(label_matches(network.labels, value) for value in values)
+        case "label!":
+            return lambda network: not any(label_matches(network.labels, value) for value in values)
+        case "until":
+            limits = [units.parse_time(value, now=time.time_ns()) for value in values]
+            return lambda network: any(created(network) < limit for limit in limits)
+        case "dangling":
+            dangling = {value.lower() in ("true", "1", "t") for value in values}
+            used = {used for container in engine.containers.list() for used in container.networks}
+            default = engine.conf.default_network
+            return lambda network: (network.name not in used and network.name != default) in dangling
+    raise InvalidArgument(f'invalid filter "{name}"', hint=f"the filters are: {', '.join(FILTERS)}")
+
+
+def _patterns(values: tuple[str, ...]) -> list[re.Pattern[str]]:
+    import re
+
+    try:
+        return [re.compile(value) for value in values]
+    except re.error as error:
+        raise InvalidArgument(f"invalid name filter: {error}") from None
+
+
+def created(network: Network) -> int:
+    """When the network was defined, in nanoseconds; 0 where its file does not say."""
+    return units.parse_rfc3339(network.created) if network.created else 0
+
+
+def shape(network: Network) -> dict[str, Any]:
+    """A network in the shape of Podman's JSON, which is that of its file."""
+    found: dict[str, Any] = {
+        "name": network.name, "id": network.id, "driver": network.driver, "network_interface": network.interface,
+        "created": network.created or "0001-01-01T00:00:00Z",
+    }
+    if network.subnets:
+        found["subnets"] = [_subnet(subnet) for subnet in network.subnets]
+    if network.routes:
+        found["routes"] = [{"destination": route.destination, "gateway": route.gateway,
+                            **({"metric": route.metric} if route.metric else {})} for route in network.routes]
+    found.update({"ipv6_enabled": network.ipv6, "internal": network.internal, "dns_enabled": network.dns_enabled})
+    for key, value in (("network_dns_servers", list(network.dns_servers)), ("labels", dict(sorted(network.labels.items()))),
+                       ("options", dict(sorted(network.options.items()))), ("ipam_options", dict(sorted(network.ipam.items())))):
+        if value:
+            found[key] = value
+    return found
+
+
+def _subnet(subnet: Subnet) -> dict[str, Any]:
+    found: dict[str, Any] = {"subnet": subnet.subnet}
+    if subnet.gateway:
+        found["gateway"] = subnet.gateway
+    leases = {key: value for key, value in (("start_ip", subnet.lease_start), ("end_ip", subnet.lease_end)) if value}
+    if leases:
+        found["lease_range"] = leases
+    return found
+
+
+def inspect_network(engine: Engine, network: Network) -> dict[str, Any]:
+    """A network with the running containers on it."""
+    containers = {}
+    for container, state in engine.containers.list_with_states():
+        status = state.network.get(network.name)
+        if state.status in ("running", "paused") and status is not None:
+            containers[container.id] = {"name": container.name, "interfaces": {status.interface: _interface(status)}}
+    return {**shape(network), "containers": containers}
+
+
+def _interface(status: NetworkStatus) -> Struct:
+    found = []
+    for address in status.addresses:
+        gateway = next((gateway for gateway in status.gateways if (":" in gateway) == (":" in address)), "")
+        found.append({"ipnet": address, **({"gateway": gateway} if gateway else {})})
+    return Struct({"subnets": found, "mac_address": status.mac_address})
