@@ -81,11 +81,13 @@ def shape(network: Network) -> dict[str, Any]:
         found["routes"] = [{"destination": route.destination, "gateway": route.gateway,
                             **({"metric": route.metric} if route.metric else {})} for route in network.routes]
     found.update({"ipv6_enabled": network.ipv6, "internal": network.internal, "dns_enabled": network.dns_enabled})
-    for key, value in (("network_dns_servers", list(network.dns_servers)), ("labels", dict(sorted(network.labels.items()))),
-                       ("options", dict(sorted(network.options.items()))), ("ipam_options", dict(sorted(network.ipam.items())))):
-        if value:
-            found[key] = value
-    return found
+    rest: dict[str, Any] = {"network_dns_servers": list(network.dns_servers), "labels": _sorted(network.labels),
+                            "options": _sorted(network.options), "ipam_options": _sorted(network.ipam)}
+    return {**found, **{key: value for key, value in rest.items() if value}}
+
+
+def _sorted(values: dict[str, str]) -> dict[str, str]:
+    return dict(sorted(values.items()))
 
 
 def _subnet(subnet: Subnet) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling.cli import output
 from podling.cli.flags import Command, Flag
-from podling.cli.output import Columns, Row
+from podling.cli.output import Row
 from podling.engine import system
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def info(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     if output.is_json(template):
         output.print_json(context.out, found, indent=2)
     elif template:
-        output.report(context.out, [_named(found)], Columns(name="info", shown=()), template=template, headings=False)
+        output.print_template(context.out, template, [_named(found)], "info")
     else:
         from podling.cli import yaml
 
@@ -54,9 +54,9 @@ def _named(shape: Any) -> Any:
 
 
 _FIELDS = {
-    "ociRuntime": "OCIRuntime", "cgroupVersion": "CGroupsVersion", "cgroupManager": "CgroupManager", "idMappings": "IDMappings",
+    "ociRuntime": "OCIRuntime", "cgroupVersion": "CgroupsVersion", "cgroupManager": "CgroupManager", "idMappings": "IDMappings",
     "cgroupControllers": "CgroupControllers", "cpus": "CPUs", "cpuUtilization": "CPUUtilization", "gidmap": "GIDMap",
-    "uidmap": "UIDMap", "dns": "DNS", "os": "OS", "graphDriverName": "GraphDriverName", "variant": "Variant",
+    "uidmap": "UIDMap", "dns": "DNS", "os": "OS", "slirp4netns": "Slirp4NetNS",
     "apparmorEnabled": "AppArmorEnabled", "capabilities": "DefaultCapabilities", "seccompEnabled": "SECCOMPEnabled",
     "seccompProfilePath": "SECCOMPProfilePath", "selinuxEnabled": "SELinuxEnabled",
 }
