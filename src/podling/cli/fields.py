@@ -4,11 +4,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, KeysView, Mapping
+    from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
     from typing import Any
 
+    _Mapping = Mapping[str, Any]
+else:
+    _Mapping = object                            # collections.abc takes a millisecond
 
-class LazyFields:
+
+class LazyFields(_Mapping):
     """Name -> value, by one table of functions for all rows; what :class:`podling.cli.output.Row` needs of a mapping."""
 
     __slots__ = ("_row", "_table")
@@ -37,10 +41,10 @@ class LazyFields:
         """The value of a field, or the default where there is none."""
         return self[name] if name in self._table else default
 
-    def items(self) -> list[tuple[str, Any]]:
+    def items(self) -> ItemsView[str, Any]:
         """All names with their values."""
-        return [(name, self[name]) for name in self._table]
+        return {name: self[name] for name in self._table}.items()
 
-    def values(self) -> list[Any]:
+    def values(self) -> ValuesView[Any]:
         """All values."""
-        return [self[name] for name in self._table]
+        return {name: self[name] for name in self._table}.values()

@@ -120,9 +120,9 @@ def _bounding(subject: _Subject) -> list[str]:
 def _effective(subject: _Subject) -> list[str] | None:
     """Root has the bounding set, another user nothing but what was added for it."""
     if subject.is_up:
-        return subject.spec["process"].get("capabilities", {}).get("effective")
+        return list(subject.spec["process"].get("capabilities", {}).get("effective", ())) or None
     user = subject.config.user.partition(":")[0]
-    return or_null(_bounding(subject) if user in ("", "0", "root") else sorted(subject.config.cap_add))
+    return (_bounding(subject) if user in ("", "0", "root") else sorted(subject.config.cap_add)) or None
 
 
 def _exec_sessions(subject: _Subject) -> list[str]:

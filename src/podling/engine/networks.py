@@ -49,7 +49,7 @@ def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Ne
             return lambda network: any(created(network) < limit for limit in limits)
         case "dangling":
             dangling = {value.lower() in ("true", "1", "t") for value in values}
-            used = {used for container in engine.containers.list() for used in container.networks}
+            used = {used for container in engine.containers.all() for used in container.networks}
             default = engine.conf.default_network
             return lambda network: (network.name not in used and network.name != default) in dangling
     raise InvalidArgument(f'invalid filter "{name}"', hint=f"the filters are: {', '.join(FILTERS)}")

@@ -121,8 +121,9 @@ def history(context: Context, said: dict[str, Any], args: list[str]) -> None:
 
     image = context.engine.images.resolve(args[0])
     found = image_inspect.history(context.engine, image)
-    shapes = [{"ID": image.id if number == 0 else "<missing>", "Tags": list(image.names) if number == 0 else [], "entry": entry}
-              for number, entry in enumerate(found)]
+    shapes: list[dict[str, Any]] = [
+        {"ID": image.id if number == 0 else "<missing>", "Tags": list(image.names) if number == 0 else [], "entry": entry}
+        for number, entry in enumerate(found)]
     template = said.get("format")
     shorten = not said.get("no_trunc", False)
     if output.is_json(template):
@@ -200,9 +201,9 @@ def rmi(context: Context, said: dict[str, Any], args: list[str]) -> int:
             context.out.line(f"Untagged: {name}")
         for image_id in removed.deleted:
             context.out.line(f"Deleted: {image_id}")
-    for error in errors:
-        context.note(f"Error: {explain(error)}")
-        for hint in hints(error):
+    for failure in errors:
+        context.note(f"Error: {explain(failure)}")
+        for hint in hints(failure):
             context.note(hint[:1].upper() + hint[1:])
     return images.exit_code(errors)
 

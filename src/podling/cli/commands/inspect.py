@@ -69,8 +69,8 @@ def _inspect(context: Context, said: dict[str, Any], args: list[str], kind: str)
         except NotFound as error:
             missing.append(error)
     _show(context, found, said.get("format"))
-    for error in missing[:-1]:
-        context.note(f"Error: {explain(error)}")
+    for failure in missing[:-1]:
+        context.note(f"Error: {explain(failure)}")
     if missing:
         raise missing[-1]
     return 0
