@@ -25,7 +25,7 @@ def _lines(value: Any) -> list[str]:
         return [line for key in sorted(value) for line in _entry(f"{_scalar(str(key), '')}:", value[key])]
     found = []
     for item in value:
-        inner = _lines(item) if isinstance(item, (dict, list, tuple)) and item else [_scalar(item, "  ")]
+        inner = _lines(item) if isinstance(item, (dict, list, tuple)) and item else _scalar(item, "").split("\n")
         found += [f"- {inner[0]}", *(f"  {line}" for line in inner[1:])]
     return found
 
@@ -71,6 +71,8 @@ def _looks_like_number(text: str) -> bool:
     if text[0] not in "+-.0123456789":
         return False
     plain = text.replace("_", "").replace(",", "")
+    if ":" in text and text.replace(":", "").isdigit():      # minutes and seconds, to old readers
+        return True
     for read in (float, lambda digits: int(digits, 0)):
         try:
             read(plain)

@@ -164,11 +164,11 @@ def _by_reference(engine: Engine, values: tuple[str, ...]) -> Callable[[Image], 
             meant = None
         if meant is not None:
             found.add(meant.id)
-    return lambda image: image.id in found or any(_name_matches(name, value) for name in (*image.names, *image.repo_digests)
+    return lambda image: image.id in found or any(name_matches(name, value) for name in (*image.names, *image.repo_digests)
                                                   for value in values)
 
 
-def _name_matches(name: str, pattern: str) -> bool:
+def name_matches(name: str, pattern: str) -> bool:
     """Whether a pattern fits a name, whole or without registry, path, tag or digest."""
     reference = parse(name)
     bare = reference.name

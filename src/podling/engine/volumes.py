@@ -109,7 +109,7 @@ def create(engine: Engine, options: CreateVolumeOptions) -> Volume:
     name = options.name or names.random_id()
     if not names.check_name(name):
         raise InvalidArgument("running volume create option: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument")
-    said, uid, gid = _options(options)
+    said, uid, gid = decide_options(options)
     with engine.lock("volume", name).exclusive():
         row = engine.database.row("SELECT record FROM volumes WHERE name = ?", name)
         if row is not None:
@@ -138,7 +138,7 @@ def _make_directory(engine: Engine, volume: Volume) -> None:
         os.chown(volume.mountpoint, volume.uid, volume.gid)
 
 
-def _options(options: CreateVolumeOptions) -> tuple[dict[str, str], int, int]:
+def decide_options(options: CreateVolumeOptions) -> tuple[dict[str, str], int, int]:
     """(options as they are stored and shown, uid, gid) of what was said; what cannot work is refused."""
     if options.driver not in ("", "local"):
         raise Unsupported(f"volume driver {options.driver} is not available in podling yet", hint="leave out --driver")
