@@ -35,7 +35,7 @@ _COLUMNS = "id, key, diff_id, size, tar_size"
 
 
 class Layer(Record):
-    """A layer that is there. ``path`` is its directory for overlay; sizes are bytes: of its files, and of its uncompressed tar."""
+    """A layer that is there. ``path`` is its overlay directory; sizes are bytes: of its files, of its uncompressed tar."""
 
     id: int
     key: str
@@ -63,7 +63,10 @@ class Layers:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def find(self, diff_id: str, parents: Sequence[Layer] = ()) -> Layer | None:
-        """The layer with this content to be put on top of ``parents`` (lowest first), held until :meth:`release`; None: not there."""
+        """The layer with this content for a place on top of ``parents`` (lowest first), None where it is not there.
+
+        It, and all others, are held until :meth:`release`.
+        """
         self.hold()
         keys = [hex_of(diff_id)]
         if self.is_chained(diff_id):
@@ -122,20 +125,21 @@ class Layers:
             sync: bool = True) -> Layer:
         """Unpack a layer and keep it; if it is there already, or comes there meanwhile, nothing is read.
 
-        ``stream(n)`` gives up to ``n`` bytes of the uncompressed tar, b"" at the end; it is first called when the layer is really
-        needed. ``diff_id`` is the digest that it must have, None where nobody knows yet. ``parents`` are the layers below, lowest
-        first; a function is called only if the layer leaves out directories, and may wait for them. ``progress`` is called
-        with the number of bytes of each chunk. Not to be called within a transaction; any thread may call it.
+        ``stream(n)`` gives up to ``n`` bytes of the uncompressed tar, b"" at the end; it is first called when the layer is
+        really needed. ``diff_id`` is the digest that it must have, None where nobody knows yet. ``parents`` are the layers
+        below, lowest first; a function is called only if the layer leaves out directories, and may wait for them.
+        ``progress`` is called with the number of bytes of each chunk. Not to be called within a transaction; any thread may
+        call it.
 
-        The layer is held as by :meth:`find`. Corrupt for a wrong digest or tar; on failure nothing of it remains. ``sync=False``:
-        a power cut may damage the layer.
+        The layer is held as by :meth:`find`. Corrupt for a wrong digest or tar; on failure nothing of it remains.
+        ``sync=False``: a power cut may damage the layer.
         """
         from podling.store.adding import add  # as above
 
         return add(self, stream, diff_id=diff_id, parents=parents, progress=progress, sync=sync)
 
     def reuse(self, diff_id: str, parents: Sequence[Layer]) -> Layer | None:
-        """As :meth:`find`; a layer of this content that is known above other parents is made again for these, without a download."""
+        """As :meth:`find`; a layer of this content above other parents is made again for these, without a download."""
         found = self.find(diff_id, parents)
         if found is not None:
             return found

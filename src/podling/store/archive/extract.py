@@ -38,8 +38,8 @@ class UnpackOptions(Record):
     """How an archive is unpacked.
 
     ``whiteouts``: ``.wh.`` names become what overlay understands instead of files of that name. ``userxattr``: overlay's marks
-    are ``user.overlay.*``, for mounts without privilege. ``max_bytes`` (of the uncompressed archive) and ``max_entries``: more is
-    Corrupt. ``skip_devices``: device nodes are left out, as Podman does in a user namespace.
+    are ``user.overlay.*``, for mounts without privilege. ``max_bytes`` (of the uncompressed archive) and ``max_entries``:
+    more is Corrupt. ``skip_devices``: device nodes are left out, as Podman does in a user namespace.
     """
 
     whiteouts: bool = True
@@ -198,8 +198,9 @@ class Extractor:
         if self.options.ignore_chown_errors:
             return
         if error.errno == errno.EINVAL:
-            raise PodlingError(f"potentially insufficient UIDs or GIDs available in user namespace (requested {entry.uid}:{entry.gid} "
-                               f"for /{_text(entry.name)}): Check /etc/subuid and /etc/subgid if configured locally") from error
+            raise PodlingError(f"potentially insufficient UIDs or GIDs available in user namespace (requested {entry.uid}:"
+                               f"{entry.gid} for /{_text(entry.name)}): Check /etc/subuid and /etc/subgid if configured locally"
+                               ) from error
         raise error
 
     def _set_xattrs(self, target: int | bytes, xattrs: dict[bytes, bytes], *, follow: bool = True) -> None:
@@ -366,7 +367,7 @@ class Extractor:
             if found.st_mode & _KIND == _DIR:
                 self._mark_opaque(self.directories.fd(path[:len(path) - len(name)] + hidden))
         except PermissionError as error:
-            raise Unsupported(f"archive: making the whiteout of {_text(path)} needs privileges that this process has not") from error
+            raise Unsupported(f"archive: making the whiteout {_text(path)} needs privileges that this process has not") from error
 
     def _mark_opaque(self, fd: int) -> None:
         name = b"user.overlay.opaque" if self.options.userxattr else b"trusted.overlay.opaque"

@@ -42,7 +42,8 @@ class Entry:
     Times are nanoseconds, names bytes.
     """
 
-    __slots__ = ("devices", "gid", "index", "kind", "link", "mode", "mtime", "name", "real_size", "size", "sparse", "uid", "xattrs")
+    __slots__ = ("devices", "gid", "index", "kind", "link", "mode", "mtime", "name", "real_size", "size", "sparse", "uid",
+                 "xattrs")
 
     name: bytes
     kind: int
@@ -98,7 +99,7 @@ class HeaderParser:
         if seconds is None:
             seconds = _remember(self._times, mtime, bounded_time(parse_number(mtime)))
         entry.mtime = seconds
-        if found != FILE and found != DIRECTORY:  # noqa: PLR1714 -- faster than a membership test
+        if found != FILE and found != DIRECTORY:
             entry.link = link.partition(b"\0")[0]
             entry.devices = (major, minor)
         entry.xattrs = entry.sparse = None

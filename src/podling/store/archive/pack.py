@@ -10,7 +10,6 @@ from podling.errors import Corrupt
 from podling.store.archive.compression import crc32
 from podling.store.archive.directories import Directories
 from podling.store.archive.extract import clean
-from podling.store.archive.headers import Entry
 from podling.store.archive.reader import CHUNK, Reader, Stream
 from podling.store.archive.split import SplitReader
 from podling.store.archive.unpack import DIFF, REPLACED, SPLIT
@@ -18,6 +17,8 @@ from podling.store.archive.unpack import DIFF, REPLACED, SPLIT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from podling.store.archive.headers import Entry
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

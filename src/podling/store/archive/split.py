@@ -33,10 +33,10 @@ _LARGEST_INDEX = 1 << 30
 class Index(Record):
     """What packing must know beforehand.
 
-    ``replaced``: (number of the entry that took its place, path, name in the directory ``replaced``) for each file or directory that
-    a later entry of the same tar replaced. ``resolved``: (number of the entry, path) for members whose own path leads through a
-    symbolic link of the same tar. ``kept``: (number of the entry, name in ``replaced``) for content that no file shows, such as that of a
-    whiteout. Paths are strings with surrogates for what is not UTF-8.
+    ``replaced``: (number of the entry that took its place, path, name in the directory ``replaced``) for each file or
+    directory that a later entry of the same tar replaced. ``resolved``: (number of the entry, path) for members whose own
+    path leads through a symbolic link of the same tar. ``kept``: (number of the entry, name in ``replaced``) for content
+    that no file shows, such as that of a whiteout. Paths are strings with surrogates for what is not UTF-8.
     """
 
     diff_id: str

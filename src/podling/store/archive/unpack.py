@@ -1,7 +1,8 @@
 """Unpacking: a tar becomes a tree of files, safely, in one pass.
 
-:func:`unpack` makes a layer: ``diff`` in overlay's form, ``tar-split`` to write the same tar again, and ``replaced`` where the tar
-names a file twice. :func:`unpack_plain` makes just the files, into a tree that may exist and belong to somebody hostile.
+:func:`unpack` makes a layer: ``diff`` in overlay's form, ``tar-split`` to write the same tar again, and ``replaced`` where
+the tar names a file twice. :func:`unpack_plain` makes just the files, into a tree that may exist and belong to somebody
+hostile.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import hashlib
 import os
 
 from podling.errors import Corrupt, PodlingError
-from podling.linux.files import write_all
 from podling.record import Record
 from podling.store.archive import headers
 from podling.store.archive.compression import crc32
 from podling.store.archive.extract import META, WHITEOUT, Extractor, UnpackOptions, clean
-from podling.store.archive.headers import Entry
 from podling.store.archive.reader import Reader, Stream
 from podling.store.archive.split import Index, SplitWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from podling.store.archive.headers import Entry
 
 DIFF, SPLIT, REPLACED = "diff", "tar-split", "replaced"
 _ACL = "system.posix_acl_default"
@@ -32,8 +33,9 @@ _DEFAULTS = UnpackOptions()
 class Unpacked(Record):
     """What came out of an archive. Paths are relative, strings with surrogates for what is not UTF-8.
 
-    ``size``: bytes of the files; ``tar_size``: of the uncompressed archive, whose digest is ``diff_id``. ``missing_parents``: directories
-    that the archive needs and does not describe, parents first. ``has_root``: it describes the root itself.
+    ``size``: bytes of the files; ``tar_size``: of the uncompressed archive, whose digest is ``diff_id``.
+    ``missing_parents``: directories that the archive needs and does not describe, parents first. ``has_root``: it describes
+    the root itself.
     """
 
     diff_id: str
@@ -48,8 +50,9 @@ class Unpacked(Record):
 def unpack(read: Callable[[int], bytes], directory_fd: int, options: UnpackOptions = _DEFAULTS) -> Unpacked:
     """Make ``diff``, ``tar-split`` and perhaps ``replaced`` in an empty directory.
 
-    ``read(n)`` gives up to ``n`` bytes of the uncompressed tar, b"" at the end; its errors pass through. Corrupt for what is no tar
-    or leads out of the directory, PodlingError where the file system refuses. On failure the directory holds what had been made.
+    ``read(n)`` gives up to ``n`` bytes of the uncompressed tar, b"" at the end; its errors pass through. Corrupt for what is
+    no tar or leads out of the directory, PodlingError where the file system refuses. On failure the directory holds what had
+    been made.
     """
     digest = hashlib.sha256()
 
@@ -82,7 +85,8 @@ def unpack(read: Callable[[int], bytes], directory_fd: int, options: UnpackOptio
 def unpack_plain(read: Callable[[int], bytes], directory_fd: int, options: UnpackOptions = _DEFAULTS) -> Unpacked:
     """Put the members of a tar into a directory, which may have content; names that begin with ``.wh.`` mean nothing here.
 
-    The same safety as :func:`unpack`; what is in the way of a member is replaced, but directories are merged. ``diff_id`` is "".
+    The same safety as :func:`unpack`; what is in the way of a member is replaced, but directories are merged. ``diff_id`` is
+    "".
     """
     options = options.replace(whiteouts=False)
     unpacking = _Unpacking(read, Extractor(directory_fd, options), None)
@@ -169,15 +173,14 @@ class _Unpacking:
             return
         piece = self.stream.small_content(size)
         if piece is not None:
-            if os.write(fd, piece) != size:
-                os.lseek(fd, 0, os.SEEK_SET)
-                write_all(fd, piece)
+            written = os.write(fd, piece)
+            if written != size:
+                _write(fd, piece[written:])
             self.checksum(crc32(piece))
             return
         checksum = 0
         for piece in self.stream.content(size):
-            if os.write(fd, piece) != len(piece):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _write(fd, piece)
             checksum = crc32(piece, checksum)
         self.checksum(checksum)
 
@@ -186,7 +189,7 @@ class _Unpacking:
         for offset, length in entry.sparse or ():
             os.lseek(fd, offset, os.SEEK_SET)
             for piece in self.stream.content(length):
-                write_all(fd, piece)
+                _write(fd, piece)
                 checksum = crc32(piece, checksum)
         os.ftruncate(fd, entry.real_size)
         if entry.size:
@@ -216,11 +219,17 @@ class _Unpacking:
         checksum = 0
         try:
             for piece in self.stream.content(entry.size):
-                write_all(fd, piece)
+                _write(fd, piece)
                 checksum = crc32(piece, checksum)
         finally:
             os.close(fd)
         self.checksum(checksum)
+
+
+def _write(fd: int, piece: memoryview) -> None:
+    """Write all of it."""
+    while piece:
+        piece = piece[os.write(fd, piece):]
 
 
 def _nothing(_: object) -> None:

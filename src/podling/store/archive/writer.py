@@ -11,7 +11,6 @@ import os
 
 from podling.errors import Unsupported
 from podling.record import Record
-from podling.store.archive import headers
 from podling.store.archive.directories import Directories
 from podling.store.archive.extract import OPAQUE, WHITEOUT
 from podling.store.archive.headers import BLOCK, XATTR
@@ -19,9 +18,10 @@ from podling.store.archive.numbers import SECOND, format_octal, format_pax_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CHUNK = 1 << 20
+_END_8, _END_12 = 8 ** 7, 8 ** 11               # what does not fit into octal fields of 8 and 12 bytes any more
 END = bytes(2 * BLOCK)
 _TYPES = {0o100000: b"0", 0o120000: b"2", 0o020000: b"3", 0o060000: b"4", 0o040000: b"5", 0o010000: b"6"}
 _KIND, _DIR, _REG, _LNK, _CHR = 0o170000, 0o040000, 0o100000, 0o120000, 0o020000
@@ -32,9 +32,9 @@ _STEERING = (b"redirect", b"metacopy")
 class TarOptions(Record):
     """How a tree is written.
 
-    ``whiteouts``: overlay's marks become ``.wh.`` names, as in the layer of an image. ``owner``: everything belongs to this (uid, gid).
-    ``include_root``: the first member is the directory itself. ``exclude``: paths, relative to the root, that are left out
-    with all below.
+    ``whiteouts``: overlay's marks become ``.wh.`` names, as in the layer of an image. ``owner``: everything belongs to this
+    (uid, gid). ``include_root``: the first member is the directory itself. ``exclude``: paths, relative to the root, that
+    are left out with all below.
     """
 
     whiteouts: bool = False
@@ -55,16 +55,13 @@ def header(name: bytes, *, kind: bytes = b"0", size: int = 0, mode: int = 0o644,
     if len(link) > 100 or not link.isascii():
         records.append((b"linkpath", link))
     seconds, rest = divmod(mtime, SECOND)
-    if rest or not 0 <= seconds < 8 ** 11:
+    if rest or not 0 <= seconds < _END_12:
         records.append((b"mtime", format_pax_time(mtime)))
-        seconds = 0 if seconds < 0 or seconds >= 8 ** 11 else seconds
-    for key, value, largest in ((b"size", size, 8 ** 11), (b"uid", uid, 8 ** 7), (b"gid", gid, 8 ** 7)):
-        if value >= largest:
-            records.append((key, b"%d" % value))
-    for key in sorted(xattrs or ()):
-        records.append((XATTR + key, (xattrs or {})[key]))
-    block = _block(name[:100], kind, size if size < 8 ** 11 else 0, mode, uid if uid < 8 ** 7 else 0, gid if gid < 8 ** 7 else 0,
-                   seconds, link[:100], device)
+    records += [(key, b"%d" % value) for key, value, end in ((b"size", size, _END_12), (b"uid", uid, _END_8), (b"gid", gid, _END_8))
+                if value >= end]
+    records += [(XATTR + key, value) for key, value in sorted((xattrs or {}).items())]
+    block = _block(name[:100], kind, size if size < _END_12 else 0, mode, uid if uid < _END_8 else 0, gid if gid < _END_8 else 0,
+                   seconds if 0 <= seconds < _END_12 else 0, link[:100], device)
     if not records:
         return block
     body = b"".join(_record(key, value) for key, value in records)
@@ -75,7 +72,8 @@ def header(name: bytes, *, kind: bytes = b"0", size: int = 0, mode: int = 0o644,
 
 def _block(name: bytes, kind: bytes, size: int, mode: int, uid: int, gid: int, seconds: int, link: bytes,
            device: tuple[int, int]) -> bytes:
-    numbers = format_octal(mode, 8) + format_octal(uid, 8) + format_octal(gid, 8) + format_octal(size, 12) + format_octal(seconds, 12)
+    numbers = b"".join([format_octal(mode, 8), format_octal(uid, 8), format_octal(gid, 8), format_octal(size, 12),
+                        format_octal(seconds, 12)])
     devices = format_octal(device[0], 8) + format_octal(device[1], 8)
     before = name.ljust(100, b"\0") + numbers
     after = kind + link.ljust(100, b"\0") + b"ustar\x0000" + bytes(64) + devices + bytes(167)
@@ -95,7 +93,8 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def tar_tree(directory_fd: int, options: TarOptions = _DEFAULTS, *, start: str = "", name: str | None = None) -> Iterator[bytes]:
+def tar_tree(directory_fd: int, options: TarOptions = _DEFAULTS, *, start: str = "", name: str | None = None,
+             ) -> Iterator[bytes]:
     """A tar of a directory, or of the file or directory ``start`` in it, in chunks of about a megabyte.
 
     ``name`` is what ``start`` is called in the tar (its own last name by default). Links are not followed. A file that shrinks
@@ -233,8 +232,8 @@ class _Tree:
             elif name == b"security.capability" or name.startswith(b"user."):
                 kept[name] = self._xattr(fd, name)
         if self.options.whiteouts and any(mark in marks for mark in _STEERING):
-            raise Unsupported(f"{os.fsdecode(path)}: the container's file system was mounted with metacopy or redirect_dir, and what "
-                              "has changed cannot be told without its layers")
+            raise Unsupported(f"{os.fsdecode(path)}: the container's file system was mounted with metacopy or redirect_dir, "
+                              "and what has changed cannot be told without its layers")
         return kept, marks
 
     @staticmethod
@@ -246,8 +245,8 @@ class _Tree:
                 raise
             return b""
 
-    def _header(self, name: bytes, kind: bytes, found: os.stat_result, *, size: int = 0, mode: int | None = None, link: bytes = b"",
-                device: tuple[int, int] = (0, 0), xattrs: dict[bytes, bytes] | None = None) -> bytes:
+    def _header(self, name: bytes, kind: bytes, found: os.stat_result, *, size: int = 0, mode: int | None = None,
+                link: bytes = b"", device: tuple[int, int] = (0, 0), xattrs: dict[bytes, bytes] | None = None) -> bytes:
         uid, gid = self.options.owner or (found.st_uid, found.st_gid)
         return header(name, kind=kind, size=size, mode=found.st_mode & 0o7777 if mode is None else mode, uid=uid, gid=gid,
                       mtime=found.st_mtime_ns // SECOND * SECOND, link=link, device=device, xattrs=xattrs)

@@ -1,0 +1,123 @@
+"""Deleting what no row names, found from the directories themselves.
+
+    1. Nobody is between unpacking a layer and giving it to an image: the lock ``layers``, exclusively, or nothing is done here.
+    2. Rows of layers that no image has are deleted; then the directories of layers without a row are renamed aside.
+    3. Nobody is between making a container's directory and its row: the lock ``containers``; then the same for containers.
+    4. What lies aside is deleted, by whoever gets its lock.
+
+Each step is safe at any instant: rows go before directories, durably, and a rename is what takes a directory out of sight.
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling import log
+from podling.errors import InUse, explain
+from podling.linux import mounts
+from podling.linux.files import aside, make_directories, remove_tree
+from podling.linux.locks import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from podling.database import Database
+
+
+def collect(database: Database, graphroot: str) -> None:
+    """All of it. What others are using is left for later; it costs a few listings where there is nothing to do."""
+    collect_layers(database, graphroot, empty=False)
+    collect_containers(database, graphroot, empty=False)
+    empty_rubbish(graphroot)
+    _unused_locks(graphroot)
+
+
+def collect_layers(database: Database, graphroot: str, *, empty: bool = True) -> bool:
+    """Layers that no image has, and what is left of ones that never were whole; False if somebody is adding some now."""
+    def work() -> None:
+        unused = "NOT EXISTS (SELECT 1 FROM image_layers WHERE layer_id = layers.id)"
+        if database.row(f"SELECT 1 FROM layers WHERE {unused} LIMIT 1") is not None:  # noqa: S608
+            with database.durable():
+                database.run(f"DELETE FROM layers WHERE {unused}")  # noqa: S608
+        known = {key for (key,) in database.rows("SELECT key FROM layers")}
+        _move_unknown(f"{graphroot}/layers", known, graphroot)
+
+    done = _alone(f"{graphroot}/locks/layers", work)
+    if done and empty:
+        empty_rubbish(graphroot)
+    return done
+
+
+def collect_containers(database: Database, graphroot: str, *, empty: bool = True) -> bool:
+    """Directories of containers that have no row; False if somebody is making a container right now."""
+    def work() -> None:
+        known = {container_id for (container_id,) in database.rows("SELECT id FROM containers")}
+        _move_unknown(f"{graphroot}/containers", known, graphroot, before=mounts.unmount_all)
+
+    done = _alone(f"{graphroot}/locks/containers", work)
+    if done and empty:
+        empty_rubbish(graphroot)
+    return done
+
+
+def _alone(lock_path: str, work: Callable[[], None]) -> bool:
+    """Do something while nobody shares the lock; False if somebody does."""
+    make_directories(os.path.dirname(lock_path), 0o700)
+    lock = Lock(lock_path)
+    if not lock.try_exclusive():
+        log.debug(f"garbage collection: {lock_path} is in use, left for later")
+        return False
+    try:
+        work()
+    finally:
+        lock.release()
+    return True
+
+
+def _move_unknown(directory: str, known: Collection[str], graphroot: str, *,
+                  before: Callable[[str], object] | None = None) -> None:
+    """Rename aside what is in a directory under a name that nobody knows."""
+    unknown = [name for name in _names(directory) if name not in known]
+    if not unknown:
+        return
+    rubbish = f"{graphroot}/rubbish"
+    make_directories(rubbish, 0o700)
+    for name in unknown:
+        path = f"{directory}/{name}"
+        log.debug(f"garbage collection: {path}")
+        if before is not None:
+            before(path)
+        aside(path, rubbish)
+
+
+def empty_rubbish(graphroot: str) -> None:
+    """Delete what lies aside; something that cannot be deleted is reported and left."""
+    rubbish = f"{graphroot}/rubbish"
+    for name in _names(rubbish):
+        path = f"{rubbish}/{name}"
+        try:
+            remove_tree(path)                   # several processes may be at the same tree
+        except (OSError, InUse) as error:
+            log.warning(f"deleting {path}: {explain(error)}")
+
+
+def _unused_locks(graphroot: str) -> None:
+    """Lock files of layers that nobody is unpacking any more."""
+    for name in _names(f"{graphroot}/locks"):
+        if not name.startswith("layer-"):
+            continue
+        path = f"{graphroot}/locks/{name}"
+        lock = Lock(path)
+        if lock.try_exclusive():
+            try:
+                os.unlink(path)                 # who waits for it notices
+            finally:
+                lock.release()
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
