@@ -1,0 +1,139 @@
+"""The one way an image comes into the store: found, checked against the policy, its layers stored, then known.
+
+Several layers at once, in forked processes, each downloaded, verified, decompressed, hashed and unpacked in one pipeline. Layers
+that the store has are not read at all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from podling.database import Database
+from podling.errors import PodlingError
+from podling.image import workers
+from podling.image.compression import decompressed
+from podling.image.manifest import LAYER_TYPES
+from podling.store.layers import Layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from podling.image.places import Found, Source
+    from podling.model import Image
+    from podling.store.images import Images
+    from podling.store.layers import Layer
+
+    Progress = Callable[..., None]
+
+WORKERS = 4
+_PARENT_PAUSE = 0.005                        # seconds between two looks for a layer that another process stores
+
+
+def ignore_progress(kind: str, **fields: Any) -> None:
+    """Nobody watches."""
+
+
+def store(images: Images, source: Source, found: Found, *, names: Iterable[str] = (), repo_digests: Iterable[str] = (),
+          repository: str = "", progress: Progress | None = None) -> Image:
+    """Store a found image with its layers. ``repository``: the registry's repository that is known to hold its blobs now."""
+    report = progress or ignore_progress
+    report("message", text="Getting image source signatures")
+    layers = _store_layers(images.layer_store, source, found, report)
+    report("begin", key="config", label=f"Copying config {_config_digest(found)[:10]}", total=len(found.config))
+    report("end", key="config", result="done")
+    report("message", text="Writing manifest to image destination")
+    _remember_blobs(images.database, found, repository)
+    return images.add(config=found.config, manifest=found.manifest, media_type=found.media_type, layers=layers, names=names,
+                      repo_digests=repo_digests, manifests=found.others)
+
+
+def _config_digest(found: Found) -> str:
+    from podling.image import digests
+
+    return digests.digest_of(found.config).removeprefix("sha256:")
+
+
+def _store_layers(store_layers: Layers, source: Source, found: Found, report: Progress) -> list[Layer]:
+    """The image's layers, held: those that were there, and the others brought by workers."""
+    store_layers.hold()
+    present: list[Layer] = []
+    for diff_id in found.diff_ids:
+        layer = store_layers.reuse(diff_id, present)
+        if layer is None:
+            break
+        present.append(layer)
+    missing = list(range(len(present), len(found.diff_ids)))
+    for number, descriptor in enumerate(found.layers):
+        label = f"Copying blob {descriptor.digest.partition(':')[2][:12]}"
+        report("begin", key=f"{number}", label=label, total=descriptor.size)
+        if number < len(present):
+            report("end", key=f"{number}", result="skipped: already exists")
+
+    def task(position: int, tell: Callable[..., None]) -> bool:
+        return _store_layer(store_layers, source, found, missing[position], tell)
+
+    def seen(position: int, event: dict[str, Any]) -> None:
+        key = f"{missing[position]}"
+        if "done" in event:
+            report("advance", key=key, done=event["done"])
+        else:
+            report("end", key=key, result=event["result"])
+
+    workers.run(len(missing), task, workers=WORKERS, progress=seen)
+    for number in missing:
+        layer = store_layers.find(found.diff_ids[number], present)
+        if layer is None:
+            raise PodlingError(f"layer {found.diff_ids[number]} was removed while its image was stored", hint="try again")
+        present.append(layer)
+    return present
+
+
+def _store_layer(store_layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
+    """In a worker: bring one layer into the store; whether anything had to be read."""
+    layers = Layers(Database(store_layers.database.path), store_layers.graphroot)
+    diff_id = found.diff_ids[number]
+    parent = os.getppid()
+    used = False
+    with source.layer(found, number, lambda done: tell(done=done)) as stream:
+        plain: Callable[[int], bytes] | None = None
+
+        def read(size: int) -> bytes:
+            nonlocal plain, used
+            if plain is None:
+                used = True
+                plain, _ = decompressed(stream.read)
+            return plain(size)
+
+        layers.add(read, diff_id=diff_id, parents=lambda: _lower_layers(layers, found, number, parent))
+        if used:
+            stream.finish()
+    tell(result="done" if used else "skipped: already exists")
+    return used
+
+
+def _lower_layers(layers: Layers, found: Found, number: int, parent: int) -> list[Layer]:
+    """The layers below, each waited for until its own worker has stored it."""
+    lower: list[Layer] = []
+    while len(lower) < number:
+        layer = layers.find(found.diff_ids[len(lower)], lower)
+        if layer is not None:
+            lower.append(layer)
+        elif os.getppid() != parent:
+            raise PodlingError("the process that stores this image has ended")
+        else:
+            time.sleep(_PARENT_PAUSE)
+    return lower
+
+
+def _remember_blobs(database: Database, found: Found, repository: str) -> None:
+    """Keep which compressed blob is which layer, and where it is: a push sends none that a registry has."""
+    rows = [(descriptor.digest, diff_id, descriptor.size, descriptor.media_type)
+            for descriptor, diff_id in zip(found.layers, found.diff_ids, strict=True) if LAYER_TYPES.get(descriptor.media_type)]
+    with database.transaction():
+        database.run_many("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)", rows)
+        if repository:
+            database.run_many("INSERT OR IGNORE INTO blob_locations (digest, repository) VALUES (?, ?)",
+                              [(row[0], repository) for row in rows])
