@@ -228,8 +228,9 @@ def _mount_file_system(volume: Volume) -> None:
     try:
         process.run([*argv, "--", device, volume.mountpoint])
     except ProgramFailed as error:
-        raise ProgramFailed(f"mounting volume {volume.name}: {error.output.strip() or error.message}", argv=error.argv,
-                            status=error.status, output=error.output) from None
+        words = error.output.strip().partition("\n")[0] or error.message     # the rest of it points to dmesg
+        raise ProgramFailed(f"mounting volume {volume.name}: {words}", argv=error.argv, status=error.status,
+                            output=error.output) from None
 
 
 def fill(engine: Engine, volume: Volume, source: str, *, copy: bool = True,
