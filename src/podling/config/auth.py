@@ -169,7 +169,7 @@ def read(path: str) -> dict[str, Any]:
     if os.path.basename(path) == ".dockercfg":
         content = {"auths": content}
     for key in ("auths", "credHelpers"):
-        if not isinstance(content.get(key) or {}, dict):
+        if content.get(key) is not None and not isinstance(content[key], dict):
             raise Corrupt(f"reading {path}: {key} is not a JSON object", hint=f"Correct or remove {path}, then log in again")
     return content
 

@@ -194,16 +194,18 @@ def merge(tables: Iterable[tuple[str, dict[str, Any]]]) -> RegistriesConf:
 
 def _refuse_version_1(path: str, table: dict[str, Any]) -> None:
     old = table.get("registries")
-    if not isinstance(old, dict) or not any(old.values()):
+    parts = old if isinstance(old, dict) else {}
+    lists = {name: [item for item in part.get("registries") or () if isinstance(item, str)]
+             for name, part in parts.items() if isinstance(part, dict)}
+    if not any(lists.values()):
         return
-    lists = {name: [item for item in (part.get("registries") or []) if isinstance(item, str)]
-             for name, part in old.items() if isinstance(part, dict)}
-    lines = [f"unqualified-search-registries = [{', '.join(_quoted(name) for name in lists['search'])}]"] if lists.get(
-        "search") else []
-    lines += [f"[[registry]] location = {_quoted(name)} {word} = true" for key, word in (("insecure", "insecure"),
-              ("block", "blocked")) for name in lists.get(key, ())]
+    lines = []
+    if lists.get("search"):
+        lines.append(f"unqualified-search-registries = [{', '.join(_quoted(name) for name in lists['search'])}]")
+    for key, word in (("insecure", "insecure"), ("block", "blocked")):
+        lines += [f"[[registry]] location = {_quoted(name)} {word} = true" for name in lists.get(key, ())]
     raise Corrupt(f"reading configuration file {path}: it is in version 1 of the format ([registries.search]), which is not "
-                  "supported", hint=f"Write it in version 2: {'; '.join(lines) or 'unqualified-search-registries = [...]'}")
+                  "supported", hint=f"Write it in version 2: {'; '.join(lines)}")
 
 
 def _quoted(text: str) -> str:
