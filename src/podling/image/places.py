@@ -205,7 +205,7 @@ class Layout(BlobSource):
 
     def _file(self, name: str, limit: int) -> bytes:
         if self.archive is not None:
-            return self.archive.bytes(name, limit)
+            return self.archive.content(name, limit)
         return _read_file(os.path.join(self.place.path, name), limit)
 
     def top(self) -> tuple[bytes, str]:
@@ -320,7 +320,7 @@ class DockerArchive(Source):
 
     def find(self, wanted: tuple[Platform, ...]) -> list[Found]:
         """All images of the archive, or the one that the place names."""
-        text = self.archive.bytes("manifest.json", _DOCKER_ARCHIVE_LIMIT)
+        text = self.archive.content("manifest.json", _DOCKER_ARCHIVE_LIMIT)
         try:
             entries = jsontext.loads(text)
         except (ValueError, RecursionError):
@@ -336,7 +336,7 @@ class DockerArchive(Source):
         return found
 
     def _image(self, entry: Fields) -> Found:
-        config = self.archive.bytes(entry.text("Config"), manifest.CONFIG_LIMIT)
+        config = self.archive.content(entry.text("Config"), manifest.CONFIG_LIMIT)
         diff_ids = config_diff_ids(config)
         members = tuple(self.archive.find(name) for name in entry.texts("Layers"))
         if len(members) != len(diff_ids):

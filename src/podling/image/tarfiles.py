@@ -108,7 +108,7 @@ class Archive:
             raise Corrupt(f"archive {self.path} has no file {name[:200]!r}")
         return member
 
-    def bytes(self, name: str, limit: int) -> bytes:
+    def content(self, name: str, limit: int) -> bytes:
         """A small member's content."""
         member = self.find(name)
         if member.size > limit:

@@ -1,0 +1,181 @@
+"""An image sent to a registry: what the registry has is not sent, and an image just pulled keeps its digest.
+
+1. For each layer the compressed forms in which it was seen are looked for in the destination, then mounted from another
+   repository of the same registry.
+2. What is missing is compressed and uploaded as it is read from the store, several layers at once.
+3. If the layers ended up as the image's own manifest has them, that manifest is sent, byte for byte; otherwise a new one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling.errors import InvalidArgument, RegistryError
+from podling.image import digests, manifest, workers
+from podling.image.manifest import LAYER_TYPES, Descriptor, Manifest
+from podling.image.registry import blobs
+from podling.image.saving import compressed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from podling.image.registry.client import Registry
+    from podling.image.remote import Access
+    from podling.model import Image
+    from podling.store.images import Images
+    from podling.values.reference import Reference
+
+WORKERS = 2
+
+
+class Push:
+    """One push."""
+
+    def __init__(self, images: Images, image: Image, reference: Reference, access: Access, *, compression: str = "gzip",
+                 level: int | None = None, force: bool = False, form: str = "", progress: Callable[..., None]) -> None:
+        """``compression``: gzip, zstd or "" for none; ``force``: forms of another compression do not count;
+        ``form``: oci, v2s2, or "" for the image's own."""
+        self.images = images
+        self.image = image
+        self.reference = reference
+        self.access = access
+        self.compression = compression
+        self.level = level
+        self.force = force
+        self.progress = progress
+        self.own = [(stored, manifest.parse_manifest(stored.content, stored.media_type)) for stored in images.manifests(image)
+                    if stored.media_type not in manifest.INDEX_TYPES]
+        self.is_docker = {"oci": False, "v2s2": True}.get(form, image.media_type != manifest.OCI_MANIFEST)
+        self.layers = images.layers(image)
+        self.repository = f"{reference.registry}/{reference.repository}"
+        self._registry: Registry | None = None
+        self._owner = 0
+
+    @property
+    def registry(self) -> Registry:
+        """A client of this process' own."""
+        if self._registry is None or self._owner != os.getpid():
+            self._registry = self.access.open(self.reference.registry)
+            self._owner = os.getpid()
+        return self._registry
+
+    def run(self) -> str:
+        """Send the image; the digest of its manifest."""
+        self.registry.ping()
+        for number, layer in enumerate(self.layers):
+            self.progress("begin", key=f"{number}", label=f"Copying blob {layer.diff_id.partition(':')[2][:12]}",
+                          total=layer.tar_size)
+        candidates = [self._candidates(number) for number in range(len(self.layers))]
+
+        def task(number: int, tell: Callable[..., None]) -> list[Any]:
+            return self._layer(number, candidates[number], tell)
+
+        sent = [Descriptor(media_type=media_type, digest=digest, size=size)
+                for digest, size, media_type in workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)]
+        self._remember(sent)
+        content, media_type = self._manifest(tuple(sent))
+        self._config()
+        self.progress("message", text="Writing manifest to image destination")
+        target = self.reference.digest or self.reference.tag or "latest"
+        if self.reference.digest and digests.digest_of(content) != self.reference.digest:
+            raise InvalidArgument(f"the image's manifest has the digest {digests.digest_of(content)}, it cannot be pushed as "
+                                  f"{self.reference}", hint="push it by a tag")
+        return self.registry.put_manifest(self.reference.repository, target, content, media_type)
+
+    def _seen(self, number: int, event: dict[str, Any]) -> None:
+        if "done" in event:
+            self.progress("advance", key=f"{number}", done=event["done"])
+        else:
+            self.progress("end", key=f"{number}", result=event["result"])
+
+    def _candidates(self, number: int) -> list[tuple[Descriptor, list[str]]]:
+        """The forms in which the registry may have a layer, the image's own first, each with repositories that hold it."""
+        diff_id = self.layers[number].diff_id
+        found: dict[str, Descriptor] = {}
+        for _, parsed in self.own:
+            if len(parsed.layers) == len(self.layers):
+                found.setdefault(parsed.layers[number].digest, parsed.layers[number])
+        rows = self.images.database.rows("SELECT digest, size, media_type FROM blobs WHERE diff_id = ?", diff_id)
+        for digest, size, media_type in rows:
+            found.setdefault(digest, Descriptor(media_type=media_type, digest=digest, size=size))
+        prefix = self.reference.registry + "/"
+        usable = []
+        for descriptor in found.values():
+            kind = LAYER_TYPES.get(descriptor.media_type)
+            if kind is None or (self.force and kind != self.compression):
+                continue
+            places = [place.removeprefix(prefix) for (place,) in self.images.database.rows(
+                "SELECT repository FROM blob_locations WHERE digest = ? AND repository LIKE ?", descriptor.digest, prefix + "%")]
+            usable.append((descriptor, [place for place in places if place != self.reference.repository]))
+        return usable
+
+    def _layer(self, number: int, candidates: list[tuple[Descriptor, list[str]]], tell: Callable[..., None]) -> list[Any]:
+        """In a worker: [digest, size, media type] of the layer as the registry has it now."""
+        repository = self.reference.repository
+        for descriptor, _ in candidates:
+            if blobs.size_of(self.registry, repository, descriptor.digest) in (descriptor.size, -1):
+                tell(result="skipped: already exists")
+                return self._kept(descriptor)
+        for descriptor, places in candidates:
+            if any(self._mounted(descriptor, place) for place in places):
+                tell(result="skipped: already exists")
+                return self._kept(descriptor)
+        digest, size = blobs.upload_stream(self.registry, repository, lambda: self._stream(number, tell),
+                                           self.layers[number].diff_id)
+        tell(result="done")
+        return [digest, size, manifest.layer_type(docker=self.is_docker, compression=self.compression)]
+
+    def _kept(self, descriptor: Descriptor) -> list[Any]:
+        kind = manifest.layer_type(docker=self.is_docker, compression=LAYER_TYPES[descriptor.media_type])
+        return [descriptor.digest, descriptor.size, kind]
+
+    def _mounted(self, descriptor: Descriptor, place: str) -> bool:
+        try:
+            return blobs.mount(self.registry, self.reference.repository, descriptor.digest, place)
+        except RegistryError:
+            return False                      # without the right to read there it is uploaded
+
+    def _stream(self, number: int, tell: Callable[..., None]) -> Iterator[bytes]:
+        tar = self._counted(self.images.open_tar(self.image, self.layers[number]), tell)
+        return compressed(tar, self.compression, self.level) if self.compression else tar
+
+    @staticmethod
+    def _counted(tar: Iterator[bytes], tell: Callable[..., None]) -> Iterator[bytes]:
+        done = 0
+        for piece in tar:
+            done += len(piece)
+            tell(done=done)
+            yield piece
+
+    def _config(self) -> None:
+        content = self.images.config_bytes(self.image)
+        digest = digests.digest_of(content)
+        label = f"Copying config {digest.partition(':')[2][:10]}"
+        self.progress("begin", key="config", label=label, total=len(content))
+        if blobs.size_of(self.registry, self.reference.repository, digest) is None:
+            blobs.upload_bytes(self.registry, self.reference.repository, content, digest)
+        self.progress("end", key="config", result="done")
+
+    def _manifest(self, sent: tuple[Descriptor, ...]) -> tuple[bytes, str]:
+        """(the image's own manifest if its layers are those that were sent, else a new one; its media type)."""
+        wanted = [descriptor.digest for descriptor in sent]
+        for stored, parsed in self.own:
+            if parsed.is_docker == self.is_docker and [layer.digest for layer in parsed.layers] == wanted:
+                return stored.content, stored.media_type
+        config = self.images.config_bytes(self.image)
+        described = Manifest(
+            media_type=manifest.DOCKER_MANIFEST if self.is_docker else manifest.OCI_MANIFEST, layers=sent,
+            config=Descriptor(media_type=manifest.DOCKER_CONFIG if self.is_docker else manifest.OCI_CONFIG,
+                              digest=digests.digest_of(config), size=len(config)))
+        return manifest.build(described), described.media_type
+
+    def _remember(self, sent: list[Descriptor]) -> None:
+        database = self.images.database
+        with database.transaction():
+            for descriptor, layer in zip(sent, self.layers, strict=True):
+                database.run("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)",
+                             descriptor.digest, layer.diff_id, descriptor.size, descriptor.media_type)
+                database.run("INSERT OR IGNORE INTO blob_locations (digest, repository) VALUES (?, ?)", descriptor.digest,
+                             self.repository)

@@ -1,0 +1,276 @@
+"""Images written to archives and directories: layers whose digests are the image's diff ids, byte for byte as they came.
+
+A file on a disk is written by several processes at once, each layer at the place that its size determines; a pipe is written
+from beginning to end. A file appears under its name when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from podling import jsontext
+from podling.errors import AlreadyExists, InvalidArgument, PodlingError
+from podling.image import digests, manifest, workers
+from podling.image.compression import OUTPUT_BLOCK, compressor
+from podling.image.manifest import Descriptor, Manifest
+from podling.image.tarfiles import Planned, layout, sequence
+from podling.linux import files
+from podling.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from podling.model import Image
+    from podling.store.images import Images
+    from podling.store.layers import Layer
+
+WORKERS = 2
+FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
+_OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_DIR_VERSION = b"Directory Transport Version: 1.1\n"
+
+
+class Content(Record):
+    """What is written of one image."""
+
+    image: Image
+    names: tuple[str, ...]
+    config: bytes
+    layers: tuple[Layer, ...]
+
+
+class Export:
+    """Images on their way out of the store."""
+
+    def __init__(self, images: Images, wanted: Sequence[tuple[Image, tuple[str, ...]]], progress: Callable[..., None]) -> None:
+        self.images = images
+        self.progress = progress
+        self.contents = [Content(image=image, names=names, config=images.config_bytes(image), layers=tuple(images.layers(image)))
+                         for image, names in wanted]
+        unique = {layer.diff_id: (content.image, layer) for content in self.contents for layer in content.layers}
+        self.layers = list(unique.values())
+        self.number = {diff_id: number for number, diff_id in enumerate(unique)}
+
+    def tar(self, number: int) -> Iterator[bytes]:
+        """The uncompressed tar of the layer with this number."""
+        return self.images.open_tar(*self.layers[number])
+
+    # --- docker-archive and oci-archive -------------------------------------------------------------------------------
+
+    def docker_members(self) -> list[Planned]:
+        """The members of a docker-archive."""
+        members = [Planned(name=f"{_hex(layer.diff_id)}.tar", size=layer.tar_size, layer=number)
+                   for number, (_, layer) in enumerate(self.layers)]
+        entries = []
+        for content in self.contents:
+            config = f"{_hex(digests.digest_of(content.config))}.json"
+            members.append(Planned(name=config, content=content.config))
+            entries.append({"Config": config, "RepoTags": list(content.names) or None,
+                            "Layers": [f"{_hex(layer.diff_id)}.tar" for layer in content.layers]})
+        members = list({member.name: member for member in members}.values())
+        return [*members, Planned(name="manifest.json", content=jsontext.dumps(entries).encode())]
+
+    def oci_members(self) -> list[Planned]:
+        """The members of an OCI layout."""
+        members = [Planned(name=f"blobs/sha256/{_hex(layer.diff_id)}", size=layer.tar_size, layer=number)
+                   for number, (_, layer) in enumerate(self.layers)]
+        entries = []
+        for content in self.contents:
+            described = manifest.build(described_image(content, docker=False))
+            digest = digests.digest_of(described)
+            for data in (content.config, described):
+                members.append(Planned(name=f"blobs/sha256/{_hex(digests.digest_of(data))}", content=data))
+            for name in content.names or ("",):
+                entries.append(Descriptor(media_type=manifest.OCI_MANIFEST, digest=digest, size=len(described),
+                                          annotations={manifest.REF_NAME: name} if name else {}))
+        members = list({member.name: member for member in members}.values())
+        return [Planned(name="oci-layout", content=_OCI_LAYOUT),
+                Planned(name="index.json", content=manifest.build_index(entries, media_type="")), *members]
+
+    def to_archive(self, path: str, members: list[Planned]) -> None:
+        """Write the members as a tar; "-" is standard output."""
+        placed, total = layout(members)
+        self._begin()
+        if path == "-" or not _is_new_file(path):
+            fd = 1 if path == "-" else os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                for piece in sequence(placed, total, self.tar):
+                    files.write_all(fd, piece)
+            finally:
+                if path != "-":
+                    os.close(fd)
+            self._end()
+            return
+        aside = f"{path}.{files.unique_name()}"
+        try:
+            fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise PodlingError(f"creating {path}") from error
+        try:
+            self._write_placed(fd, placed, total)
+            os.rename(aside, path)
+        except BaseException:
+            os.unlink(aside)
+            raise
+        finally:
+            os.close(fd)
+
+    def _write_placed(self, fd: int, placed: list[tuple[int, Planned, bytes]], total: int) -> None:
+        os.ftruncate(fd, total)
+        offsets = {}
+        for offset, member, head in placed:
+            _write_at(fd, head + member.content, offset)
+            if member.layer >= 0:
+                offsets[member.layer] = offset + len(head)
+
+        def task(number: int, tell: Callable[..., None]) -> bool:
+            at = offsets[number]
+            for piece in self.tar(number):
+                _write_at(fd, piece, at)
+                at += len(piece)
+                tell(done=at - offsets[number])
+            return True
+
+        self._work(task)
+
+    def _work(self, task: Callable[[int, Callable[..., None]], Any]) -> list[Any]:
+        def seen(number: int, event: dict[str, Any]) -> None:
+            self.progress("advance", key=f"{number}", done=event["done"])
+
+        results = workers.run(len(self.layers), task, workers=WORKERS, progress=seen)
+        self._end()
+        return results
+
+    def _begin(self) -> None:
+        for number, (_, layer) in enumerate(self.layers):
+            self.progress("begin", key=f"{number}", label=f"Copying blob {_hex(layer.diff_id)[:12]}", total=layer.tar_size)
+
+    def _end(self) -> None:
+        for number in range(len(self.layers)):
+            self.progress("end", key=f"{number}", result="done")
+        for content in self.contents:
+            label = f"Copying config {_hex(digests.digest_of(content.config))[:10]}"
+            self.progress("begin", key=label, label=label, total=len(content.config))
+            self.progress("end", key=label, result="done")
+        self.progress("message", text="Writing manifest to image destination")
+
+    # --- directories --------------------------------------------------------------------------------------------------
+
+    def to_directory(self, path: str, *, oci: bool, compress: bool) -> None:
+        """Write an OCI layout, or a ``dir:`` directory (one image), into ``path``, made where it is absent."""
+        if not oci and len(self.contents) != 1:
+            raise InvalidArgument("a directory holds one image only", hint="use --format docker-archive or oci-archive")
+        files.make_directories(f"{path}/blobs/sha256" if oci else path, 0o755)
+        blobs = f"{path}/blobs/sha256" if oci else path
+        self._begin()
+
+        def task(number: int, tell: Callable[..., None]) -> list[Any]:
+            return _write_layer(self.tar(number), blobs, compress, tell)
+
+        written = self._work(task)
+        if oci:
+            self._finish_layout(path, blobs, written, compress)
+        else:
+            content = self.contents[0]
+            described = described_image(content, docker=content.image.media_type != manifest.OCI_MANIFEST,
+                                        blobs=self._blobs(content, written), compress=compress)
+            files.write_atomic(f"{path}/{_hex(described.config.digest)}", content.config, 0o644)
+            files.write_atomic(f"{path}/manifest.json", manifest.build(described), 0o644)
+            files.write_atomic(f"{path}/version", _DIR_VERSION, 0o644)
+
+    def _finish_layout(self, path: str, blobs: str, written: list[Any], compress: bool) -> None:
+        entries = _known_entries(path)
+        for content in self.contents:
+            described = manifest.build(described_image(content, docker=False, blobs=self._blobs(content, written), compress=compress))
+            for data in (content.config, described):
+                files.write_atomic(f"{blobs}/{_hex(digests.digest_of(data))}", data, 0o644)
+            for name in content.names or ("",):
+                entries = [entry for entry in entries if not name or entry.annotations.get(manifest.REF_NAME) != name]
+                entries.append(Descriptor(media_type=manifest.OCI_MANIFEST, digest=digests.digest_of(described),
+                                          size=len(described), annotations={manifest.REF_NAME: name} if name else {}))
+        files.write_atomic(f"{path}/oci-layout", _OCI_LAYOUT, 0o644)
+        files.write_atomic(f"{path}/index.json", manifest.build_index(entries, media_type=""), 0o644)
+
+    def _blobs(self, content: Content, written: list[Any]) -> list[tuple[str, int]]:
+        return [(written[self.number[layer.diff_id]][0], written[self.number[layer.diff_id]][1]) for layer in content.layers]
+
+
+def described_image(content: Content, *, docker: bool, blobs: list[tuple[str, int]] | None = None, compress: bool = False) -> Manifest:
+    """The manifest of an image whose layers are these (digest, size); without them the uncompressed tars."""
+    kind = manifest.layer_type(docker=docker, compression="gzip" if compress else "")
+    have = blobs or [(layer.diff_id, layer.tar_size) for layer in content.layers]
+    return Manifest(
+        media_type=manifest.DOCKER_MANIFEST if docker else manifest.OCI_MANIFEST,
+        config=Descriptor(media_type=manifest.DOCKER_CONFIG if docker else manifest.OCI_CONFIG,
+                          digest=digests.digest_of(content.config), size=len(content.config)),
+        layers=tuple(Descriptor(media_type=kind, digest=digest, size=size) for digest, size in have))
+
+
+def compressed(source: Iterator[bytes], kind: str = "gzip", level: int | None = None) -> Iterator[bytes]:
+    """The stream compressed; the same bytes however the source cuts its pieces."""
+    encoder, gathered = compressor(kind, level), bytearray()
+    for piece in source:
+        gathered += piece
+        while len(gathered) >= OUTPUT_BLOCK:
+            yield encoder.compress(bytes(gathered[:OUTPUT_BLOCK]))
+            del gathered[:OUTPUT_BLOCK]
+    if gathered:
+        yield encoder.compress(bytes(gathered))
+    yield encoder.flush()
+
+
+def _write_layer(tar: Iterator[bytes], directory: str, compress: bool, tell: Callable[..., None]) -> list[Any]:
+    """[digest, size] of the layer's file, which appears under its digest when it is whole."""
+    digester = digests.Digester()
+    aside = f"{directory}/.{files.unique_name()}"
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        for piece in compressed(tar) if compress else tar:
+            digester.update(piece)
+            files.write_all(fd, piece)
+            tell(done=digester.size)
+        os.rename(aside, f"{directory}/{_hex(digester.digest)}")
+    except BaseException:
+        os.unlink(aside)
+        raise
+    finally:
+        os.close(fd)
+    return [digester.digest, digester.size]
+
+
+def _known_entries(path: str) -> list[Descriptor]:
+    """What an index.json that is there names already."""
+    try:
+        content = files.read_bytes(f"{path}/index.json", manifest.MANIFEST_LIMIT)
+    except FileNotFoundError:
+        return []
+    parsed = manifest.parse(content, manifest.OCI_INDEX)
+    return list(parsed.manifests) if isinstance(parsed, manifest.Index) else []
+
+
+def _is_new_file(path: str) -> bool:
+    """Whether a regular file is to be made; False for a pipe or a device that is there."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return True
+    if stat.S_ISDIR(mode):
+        raise InvalidArgument(f"{path} is a directory")
+    if stat.S_ISREG(mode) and os.stat(path).st_size:
+        raise AlreadyExists(f"{path}: docker-archive doesn't support modifying existing images",
+                            hint=f"remove {path} first, or name another file")
+    return stat.S_ISREG(mode)
+
+
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _hex(digest: str) -> str:
+    return digest.partition(":")[2]
