@@ -197,11 +197,11 @@ def config_diff_ids(config: bytes) -> tuple[str, ...]:
 class Layout(BlobSource):
     """An OCI layout: a directory, or a tar of one."""
 
-    def __init__(self, place: Place, *, spool: str) -> None:
+    def __init__(self, place: Place, *, spool: str = "", opened: Archive | None = None) -> None:
         self.transport = place.transport
         self.place = place
-        self.identity = os.path.abspath(place.path)
-        self.archive = Archive(place.path, spool=spool) if place.transport == "oci-archive" else None
+        self.identity = "" if place.path == "-" else os.path.abspath(place.path)
+        self.archive = opened or (Archive(place.path, spool=spool) if place.transport == "oci-archive" else None)
 
     def _file(self, name: str, limit: int) -> bytes:
         if self.archive is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.model import Image
+    from podling.store.additional import StoredLayer
     from podling.store.images import Images
     from podling.store.layers import Layer
 
@@ -39,7 +40,7 @@ class Content(Record):
     image: Image
     names: tuple[str, ...]
     config: bytes
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer | StoredLayer, ...]
 
 
 class Export:

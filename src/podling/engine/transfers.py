@@ -1,0 +1,327 @@
+"""Images in and out: ``pull``, ``push``, ``save``, ``load`` and ``import``."""
+
+from __future__ import annotations
+
+import os
+
+from podling import log
+from podling.config import auth, policy, registries
+from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
+from podling.errors import InvalidArgument, NoSuchImage, NotInRegistry, PodlingError, RegistryError, Unsupported, explain
+from podling.image import digests, transfer
+from podling.image.importing import import_tar, open_file
+from podling.image.places import Directory, DockerArchive, Layout, Place, Source, parse_place
+from podling.image.platforms import wanted_platforms
+from podling.image.pushing import Push
+from podling.image.remote import Access, Remote
+from podling.image.saving import Export
+from podling.linux.files import write_atomic
+from podling.values import reference
+from podling.values.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podling.config.registries import Endpoint, RegistriesConf
+    from podling.engine.engine import Engine
+    from podling.model import Image
+
+POLICIES = ("always", "missing", "never", "newer", "ifnewer", "ifmissing")
+
+
+# --- pull -------------------------------------------------------------------------------------------------------------
+
+
+def pull(engine: Engine, name: str, options: PullOptions) -> Image:
+    """The image of this name, pulled as the policy says. A name of several candidates is looked for in each registry in turn."""
+    mode = {"ifnewer": "newer", "ifmissing": "missing"}.get(options.policy or "", options.policy or "always")
+    if mode not in POLICIES:
+        raise InvalidArgument(f'unsupported pull policy "{options.policy}"', hint="one of always, missing, never, newer")
+    place = parse_place(name)
+    if place is not None and place.transport != "docker":
+        images = load(engine, place, options.progress)
+        return images[0]
+    text = place.path if place is not None else name
+    local = engine.images.lookup(text, platform=options.platform) if mode != "always" else None
+    if mode in ("missing", "never") and local is not None:
+        return local
+    if mode == "never":
+        raise NoSuchImage(f"{name}: image not known", hint=f"pull it first: podling pull {name}")
+    if mode == "newer" and local is not None:
+        return _pull_newer(engine, text, local, options)
+    return _pull_candidates(engine, text, options)
+
+
+def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image]:
+    """Every tag of a repository."""
+    conf = registries_conf(engine)
+    wanted = reference.parse(conf.candidates(name)[0])
+    endpoint = conf.endpoints(wanted)[-1]
+    registry = _access(engine, endpoint.reference, options.registry, endpoint).open(endpoint.reference.registry)
+    try:
+        tags = registry.tags(endpoint.reference.repository)
+    finally:
+        registry.close()
+    return [_pull_reference(engine, conf, wanted.replace(tag=tag, digest=""), options) for tag in tags]
+
+
+def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -> Image:
+    """Pull if the registry has another image by now; without an answer the local one does."""
+    try:
+        conf = registries_conf(engine)
+        wanted = reference.parse(conf.candidates(name)[0]).with_tag()
+        endpoint = conf.endpoints(wanted)[-1]
+        registry = _access(engine, endpoint.reference, options.registry, endpoint).open(endpoint.reference.registry)
+        try:
+            digest = registry.manifest_digest(endpoint.reference.repository, endpoint.reference.digest or endpoint.reference.tag)
+        finally:
+            registry.close()
+        known = {stored.digest for stored in engine.images.manifests(local)}
+        if digest in known:
+            return local
+        return _pull_candidates(engine, name, options)
+    except RegistryError as error:
+        log.debug(f"the local image is used, the registry does not answer: {explain(error)}")
+        return local
+
+
+def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
+    conf = registries_conf(engine)
+    candidates = conf.candidates(name)
+    failures: list[PodlingError] = []
+    for candidate in candidates:
+        wanted = reference.parse(candidate)
+        if not wanted.digest:
+            wanted = wanted.with_tag()
+        try:
+            return _pull_reference(engine, conf, wanted, options)
+        except (RegistryError, Unsupported) as error:
+            failures.append(error)
+            if len(candidates) == 1:
+                raise
+    words = "; ".join(explain(error) for error in failures)
+    raise RegistryError(f'{len(failures)} errors occurred while pulling "{name}": {words}')
+
+
+def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, options: PullOptions) -> Image:
+    """Pull one full reference, from a mirror or from its registry."""
+    report = options.progress or transfer.ignore_progress
+    policy.load(os.environ, home=_home()).check("docker", str(wanted))
+    report("message", text=f"Trying to pull {wanted}...")
+    endpoints = conf.endpoints(wanted)
+    for endpoint in endpoints[:-1]:
+        try:
+            return _pull_endpoint(engine, wanted, endpoint, options)
+        except (RegistryError, PodlingError) as error:
+            log.debug(f"mirror {endpoint.reference}: {explain(error)}")
+    return _pull_endpoint(engine, wanted, endpoints[-1], options)
+
+
+def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions) -> Image:
+    access = _access(engine, endpoint.reference, options.registry, endpoint)
+    try:
+        with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted) as source:
+            found = source.find(wanted_platforms(options.platform))[0]
+            names = [] if wanted.digest else [str(wanted)]
+            repository = f"{endpoint.reference.registry}/{endpoint.reference.repository}"
+            return transfer.store(engine.images, source, found, names=names, repo_digests=_repo_digests(wanted, found.digest,
+                                  digests.digest_of(found.manifest)), repository=repository, progress=options.progress)
+    except NotInRegistry as error:
+        raise NotInRegistry(f"initializing source docker://{wanted}") from error
+    except RegistryError as error:
+        raise type(error)(f"pulling image {wanted}") from error
+
+
+def _repo_digests(wanted: Reference, *found: str) -> list[str]:
+    return sorted({f"{wanted.name}@{digest}" for digest in found})
+
+
+def registries_conf(engine: Engine) -> RegistriesConf:
+    """registries.conf of this host and user."""
+    return registries.load(os.environ, rootless=os.geteuid() != 0, home=_home(), cache=engine.paths.cache)
+
+
+def _home() -> str:
+    return os.environ.get("HOME", "/")
+
+
+def _access(engine: Engine, where: Reference, options: RegistryOptions, endpoint: Endpoint) -> Access:
+    """How the registry of a reference is reached: options over registries.conf and auth.json."""
+    if options.creds:
+        username, _, password = options.creds.partition(":")
+        credentials: auth.Credentials | None = auth.Credentials(username=username, password=password)
+    else:
+        credentials = auth.find(auth.locate(os.environ, home=_home(), authfile=options.authfile or ""),
+                                f"{where.registry}/{where.repository}")
+    insecure = endpoint.insecure if options.tls_verify is None else not options.tls_verify
+    return Access(insecure=insecure, cert_dir=options.cert_dir or "", credentials=credentials,
+                  retries=options.retry if options.retry is not None else None, retry_delay=options.retry_delay)
+
+
+# --- load and import --------------------------------------------------------------------------------------------------
+
+
+def open_source(engine: Engine, place: Place) -> Source:
+    """The source that a place other than a registry is."""
+    spool = f"{engine.paths.graphroot}/blobs/spool"
+    if place.transport == "docker-archive":
+        return DockerArchive(place, spool=spool)
+    if place.transport in ("oci-archive", "oci"):
+        return Layout(place, spool=spool)
+    if place.transport == "dir":
+        return Directory(place)
+    raise Unsupported(f"the transport {place.transport}: is not available yet")
+
+
+def load(engine: Engine, place: Place, progress: Callable[..., None] | None = None) -> list[Image]:
+    """The images of an archive or directory, stored under the names that it gives them."""
+    with open_source(engine, place) as source:
+        return _load_opened(engine, source, progress)
+
+
+def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = None) -> list[Image]:
+    """``load``: what kind of archive or directory it is, it tells itself. "-" is standard input."""
+    if path != "-" and os.path.isdir(path):
+        transport = "oci" if os.path.exists(f"{path}/index.json") else "dir"
+        return load(engine, Place(transport=transport, path=path), progress)
+    try:
+        archive = DockerArchive(Place(transport="docker-archive", path=path), spool=f"{engine.paths.graphroot}/blobs/spool")
+    except FileNotFoundError as error:
+        raise InvalidArgument("reading archive") from error
+    members = archive.archive.members
+    if "manifest.json" in members:
+        with archive:
+            return _load_opened(engine, archive, progress)
+    if "index.json" in members:
+        with Layout(Place(transport="oci-archive", path=path), opened=archive.archive) as layout:
+            return _load_opened(engine, layout, progress)
+    archive.close()
+    raise InvalidArgument(f"payload does not match any of the supported image formats: {path} has neither manifest.json nor "
+                          "index.json", hint="a root file system is imported with 'podling import'")
+
+
+def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] | None) -> list[Image]:
+    policy.load(os.environ, home=_home()).check(source.transport, source.identity)
+    return [transfer.store(engine.images, source, found, names=[full for name in found.names if (full := _loaded_name(name))],
+                           progress=progress) for found in source.find(wanted_platforms())]
+
+
+def _loaded_name(name: str) -> str:
+    """The full name for a name in an archive; "" for what is none, such as a bare tag in an OCI layout."""
+    try:
+        parsed = reference.parse(name)
+    except InvalidArgument:
+        return ""
+    if parsed.is_short:
+        parsed = parsed.qualified("localhost")
+    return str(parsed.with_tag())
+
+
+def import_image(engine: Engine, source: str, name: str | None, options: ImportOptions) -> Image:
+    """A root file system's tar (a path, "-" or a URL) as an image."""
+    names = []
+    if name:
+        parsed = reference.parse(name)
+        names = [str((parsed.qualified("localhost") if parsed.is_short else parsed).with_tag())]
+    if source.startswith(("http://", "https://")):
+        from podling.image.registry.connection import Connection, Patience
+
+        host = source.partition("://")[2].partition("/")[0]
+        connection = Connection(host, patience=Patience())
+        answer = connection.send("GET", source, headers={})
+        if answer.status != 200:
+            raise RegistryError(f"fetching {source}: the server answers {answer.status}")
+        read = answer.read
+    else:
+        read = open_file(source)
+    return import_tar(engine.images, read, names=names, changes=options.changes, message=options.message,
+                      platform=options.platform, source="tarball" if source == "-" else source)
+
+
+# --- push and save ----------------------------------------------------------------------------------------------------
+
+
+def push(engine: Engine, name: str, destination: str | None, options: PushOptions) -> str:
+    """Send an image to a registry, an archive or a directory; the digest of its manifest, "" where there is none to tell."""
+    image = engine.images.resolve(name)
+    report = options.progress or transfer.ignore_progress
+    report("message", text="Getting image source signatures")
+    place = parse_place(destination or "")
+    if place is not None and place.transport != "docker":
+        return _push_place(engine, image, place, options)
+    target = place.path if place is not None else destination or _push_name(image, name)
+    wanted = reference.parse(target)
+    if wanted.is_short:
+        conf = registries_conf(engine)
+        wanted = reference.parse(conf.candidates(target)[0])
+    wanted = wanted if wanted.digest else wanted.with_tag()
+    endpoint = registries_conf(engine).push_endpoint(wanted)
+    compression = options.compression_format or engine.conf.compression_format or "gzip"
+    if compression not in ("gzip", "zstd"):
+        raise Unsupported(f"compression format {compression} is not available yet", hint="use gzip or zstd")
+    try:
+        digest = Push(engine.images, image, wanted, _access(engine, wanted, options.registry, endpoint), compression=compression,
+                      level=options.compression_level, force=bool(options.force_compression), form=options.format or "",
+                      progress=report).run()
+    except RegistryError as error:
+        raise type(error)(f'pushing image "{name}" to "docker://{wanted}"') from error
+    if options.digest_file:
+        write_atomic(options.digest_file, digest.encode(), 0o644)
+    return digest
+
+
+def _push_name(image: Image, name: str) -> str:
+    if reference.is_id_prefix(name) and image.id.startswith(name):
+        raise InvalidArgument(f"destination is missing: {name} is an image's id", hint=f"podling push {name} REGISTRY/NAME")
+    return next((known for known in image.names if known == name or known.endswith("/" + name) or known.rpartition(":")[0].endswith(name)),
+                name)
+
+
+def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:
+    names = (place.name,) if place.name else ()
+    export = Export(engine.images, [(image, names)], options.progress or transfer.ignore_progress)
+    if place.transport == "docker-archive":
+        export.to_archive(place.path, export.docker_members())
+    elif place.transport == "oci-archive":
+        export.to_archive(place.path, export.oci_members())
+    elif place.transport in ("oci", "dir"):
+        export.to_directory(place.path, oci=place.transport == "oci", compress=True)
+    else:
+        raise Unsupported(f"the transport {place.transport}: is not available yet")
+    return ""
+
+
+def save(engine: Engine, names: tuple[str, ...], output: str, options: SaveOptions) -> None:
+    """Write images to ``output`` ("-": standard output). Without ``multi`` the further names are names of the first image."""
+    form = options.format or "docker-archive"
+    if form not in ("docker-archive", "oci-archive", "oci-dir", "docker-dir"):
+        raise InvalidArgument(f'unknown format "{form}"', hint="one of docker-archive, oci-archive, oci-dir, docker-dir")
+    if options.compress and form not in ("docker-dir", "oci-dir"):
+        raise InvalidArgument("--compress can only be set when --format is 'docker-dir'")
+    export = Export(engine.images, _wanted(engine, names, options, form), options.progress or transfer.ignore_progress)
+    if form == "docker-archive":
+        export.to_archive(output, export.docker_members())
+    elif form == "oci-archive":
+        export.to_archive(output, export.oci_members())
+    else:
+        if output == "-":
+            raise InvalidArgument(f"format {form} needs a directory to write to", hint="name one with --output")
+        export.to_directory(output, oci=form == "oci-dir", compress=options.compress)
+
+
+def _wanted(engine: Engine, names: tuple[str, ...], options: SaveOptions, form: str) -> list[tuple[Image, tuple[str, ...]]]:
+    """The images to save, each with the names it has in the archive."""
+    found: dict[str, tuple[Image, list[str]]] = {}
+    first: Image | None = None
+    for name in names:
+        image = engine.images.resolve(name) if options.multi or first is None else first
+        first = first or image
+        if options.multi and form != "docker-archive":
+            raise InvalidArgument("--multi-image-archive is only supported with --format docker-archive")
+        names_of = found.setdefault(image.id, (image, []))[1]
+        full = _loaded_name(name) if not (reference.is_id_prefix(name) and image.id.startswith(name)) else ""
+        if full:
+            known = next((own for own in image.names if own == full or own.endswith("/" + full.partition("/")[2])), full)
+            names_of.append(known)
+    return [(image, tuple(dict.fromkeys(names_of))) for image, names_of in found.values()]
