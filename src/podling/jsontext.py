@@ -10,11 +10,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-try:
-    from _json import encode_basestring as _quote
-    from _json import make_encoder, make_scanner
-except ImportError:  # another interpreter than CPython
-    make_scanner = make_encoder = None
+if TYPE_CHECKING:
+    make_scanner: Any
+    make_encoder: Any
+    _quote: Any
+else:
+    try:
+        from _json import encode_basestring as _quote
+        from _json import make_encoder, make_scanner
+    except ImportError:  # another interpreter than CPython
+        make_scanner = make_encoder = None
 
 _BLANK = " \t\n\r"
 
@@ -50,6 +55,7 @@ if make_scanner is None:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_refuse)
 
     def _quote(text: str) -> str:
+        """A JSON string."""
         return json.dumps(text, ensure_ascii=False)
 
 else:
