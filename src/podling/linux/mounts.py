@@ -89,15 +89,19 @@ def tmpfs(target: str, *, size: int | None = None, mode: int = 0o755, options: I
     mount("tmpfs", target, "tmpfs", (*options, f"mode={mode:04o}", *limit))
 
 
-def bind(source: str, target: str, *, recursive: bool = True, read_only: bool = False) -> None:
-    """Make ``source`` visible at ``target`` (both directories or both files); what is mounted below comes along."""
+def bind(source: str, target: str, *, recursive: bool = True, read_only: bool = False, propagation: str = "rprivate") -> None:
+    """Make ``source`` visible at ``target`` (both directories or both files); what is mounted below comes along.
+
+    It is private, because otherwise unmounting what came along would unmount it below ``source`` as well.
+    """
     syscalls.mount(source, target, None, syscalls.MS_BIND | (syscalls.MS_REC if recursive else 0))
-    if read_only:
-        try:
+    try:
+        set_propagation(target, propagation)
+        if read_only:
             make_read_only(target, recursive=recursive)
-        except OSError:
-            unmount(target, lazy=True)
-            raise
+    except OSError:
+        unmount(target, lazy=True)
+        raise
 
 
 def make_read_only(target: str, *, recursive: bool = True) -> None:
@@ -344,7 +348,8 @@ def _mount_by_descriptors(target: str, directories: list[str], count: int, flags
     place = os.open(target, os.O_PATH | os.O_CLOEXEC)
     fds: list[int] = []
     try:
-        fds += [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in directories]
+        for path in directories:
+            fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))  # noqa: PERF401 -- closed below if one fails
         names = [str(fd) for fd in fds]
         upper, work = names[count:] or ("", "")
         text = overlay_data(names[:count], upper, work, data)
