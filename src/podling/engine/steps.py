@@ -18,14 +18,14 @@ from podling.errors import PodlingError, WrongState, explain
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
 from podling.model import ContainerConfig, Facts
-from podling.network import setup
-from podling.network.leases import Leases
 from podling.runtime import etc, host, monitor, users
 from podling.runtime.spec import hostname, spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from podling.network import setup
 
 
 class Starting:
@@ -118,12 +118,27 @@ def _shm_down(engine: Engine, config: ContainerConfig) -> None:
 def _network_up(starting: Starting, facts: Facts) -> Facts:
     engine, config = starting.engine, starting.config
     facts = facts.replace(namespaces=_joined_namespaces(engine, config))
+    if not _has_own_network(config):
+        return facts
+    from podling.network import setup
+    from podling.network.leases import Leases
+
     starting.network = setup.begin(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf,
                                    runroot=engine.paths.runroot)
     return facts.replace(netns=starting.network.netns, network=starting.network.planned)
 
 
+def _has_own_network(config: ContainerConfig) -> bool:
+    """Whether there is anything to set up: modules of the network row are loaded for such containers alone."""
+    return config.net_ns.mode not in ("host", "container", "ns")
+
+
 def _network_down(engine: Engine, config: ContainerConfig) -> None:
+    if not _has_own_network(config):
+        return
+    from podling.network import setup
+    from podling.network.leases import Leases
+
     setup.down(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf, runroot=engine.paths.runroot)
 
 
