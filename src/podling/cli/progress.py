@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.cli.context import Context
+    from podling.cli.terminal import Progress
 
 _REGISTRY = ("authfile", "cert_dir", "creds", "tls_verify", "retry", "retry_delay")
 
@@ -21,19 +22,23 @@ def registry_options(said: dict[str, Any]) -> RegistryOptions:
 
 def reporter(context: Context, *, quiet: bool) -> Callable[..., None] | None:
     """A function that shows the events of a transfer on standard error; None for quiet."""
-    if quiet:
-        return None
-    from podling.cli.terminal import Progress
-
-    return _Reporter(Progress(context.err))
+    return None if quiet else _Reporter(context)
 
 
 class _Reporter:
-    """Turns the events of a transfer into Podman's words."""
+    """Hands the events of a transfer to the terminal; what draws is loaded with the first of them."""
 
-    def __init__(self, progress: Any) -> None:
-        self.progress = progress
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._progress: Progress | None = None
 
-    def __call__(self, *event: Any, **more: Any) -> None:
-        """One event."""
-        raise NotImplementedError(event, more)
+    def __call__(self, kind: str, **fields: Any) -> None:
+        """One event: message (text), begin (key, label, total), advance (key, done), end (key, result)."""
+        if self._progress is None:
+            from podling.cli.terminal import Progress
+
+            self._context.out.flush()
+            self._progress = Progress(self._context.err)
+        shown = {"message": self._progress.message, "begin": self._progress.begin, "advance": self._progress.advance,
+                 "end": self._progress.end}
+        shown[kind](**fields)

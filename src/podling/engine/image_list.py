@@ -123,7 +123,7 @@ def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Im
             return _by_containers(engine, values)
         case "before" | "since" | "after" | "until":
             return _by_time(engine, name, values)
-    raise InvalidArgument(f'invalid image filter "{name}": must be in the format "filter=value or filter!=value"',
+    raise InvalidArgument(f'unsupported image filter "{name}"',
                           hint=f"the filters are: {', '.join(FILTERS)}")
 
 
