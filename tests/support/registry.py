@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "tester", "se:cr:et"
 # htpasswd -Bbn tester se:cr:et
-HTPASSWD = "tester:$2y$05$XvkU9AGp3QCLT8GcrA.LK.6TOTRg5nqyBkBGTy27SxBm8eH9tC1YC\n"
+HTPASSWD = "tester:$2y$05$Pr9kCn8xyqGsXfg1mO8MFeCGuvokrpiPxQSvsNYCb4CuM80t9.12S\n"
 ISSUER, SERVICE = "test-issuer", "test-registry"
 
 
