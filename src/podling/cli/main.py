@@ -69,6 +69,7 @@ COMMANDS = {
     "image inspect": "inspect:IMAGE_INSPECT",
     "image list": "images:IMAGE_LIST",
     "image ls": "images:IMAGE_LIST",
+    "image prune": "images:IMAGE_PRUNE",
     "image remove": "images:IMAGE_RM",
     "image rm": "images:IMAGE_RM",
     "network exists": "exists:NETWORK_EXISTS",
