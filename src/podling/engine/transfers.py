@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.config import auth, policy, registries
-from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
+from podling.config import policy
+from podling.engine import registries
 from podling.errors import InvalidArgument, NoSuchImage, NotInRegistry, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
 from podling.image.importing import import_tar, open_file
 from podling.image.places import Directory, DockerArchive, Layout, Place, Source, parse_place
 from podling.image.platforms import wanted_platforms
-from podling.image.pushing import Push
-from podling.image.remote import Access, Remote
 from podling.image.saving import Export
 from podling.linux.files import write_atomic
 from podling.values import reference
-from podling.values.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +22,10 @@ if TYPE_CHECKING:
 
     from podling.config.registries import Endpoint, RegistriesConf
     from podling.engine.engine import Engine
+    from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
+    from podling.image.remote import Access
     from podling.model import Image
+    from podling.values.reference import Reference
 
 POLICIES = ("always", "missing", "never", "newer", "ifnewer", "ifmissing")
 
@@ -34,7 +34,7 @@ POLICIES = ("always", "missing", "never", "newer", "ifnewer", "ifmissing")
 
 
 def pull(engine: Engine, name: str, options: PullOptions) -> Image:
-    """The image of this name, pulled as the policy says. A name of several candidates is looked for in each registry in turn."""
+    """The image of this name, pulled as the policy says; one of several candidates is looked for in each registry in turn."""
     mode = {"ifnewer": "newer", "ifmissing": "missing"}.get(options.policy or "", options.policy or "always")
     if mode not in POLICIES:
         raise InvalidArgument(f'unsupported pull policy "{options.policy}"', hint="one of always, missing, never, newer")
@@ -55,10 +55,12 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
 
 def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image]:
     """Every tag of a repository."""
-    conf = registries_conf(engine)
+    conf = registries.configured()
     wanted = reference.parse(conf.candidates(name)[0])
+    if wanted.tag or wanted.digest:
+        raise InvalidArgument("tag can't be used with --all-tags/-a")
     endpoint = conf.endpoints(wanted)[-1]
-    registry = _access(engine, endpoint.reference, options.registry, endpoint).open(endpoint.reference.registry)
+    registry = _access(options.registry, endpoint).open(endpoint.reference.registry)
     try:
         tags = registry.tags(endpoint.reference.repository)
     finally:
@@ -69,12 +71,13 @@ def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image
 def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -> Image:
     """Pull if the registry has another image by now; without an answer the local one does."""
     try:
-        conf = registries_conf(engine)
+        conf = registries.configured()
         wanted = reference.parse(conf.candidates(name)[0]).with_tag()
         endpoint = conf.endpoints(wanted)[-1]
-        registry = _access(engine, endpoint.reference, options.registry, endpoint).open(endpoint.reference.registry)
+        registry = _access(options.registry, endpoint).open(endpoint.reference.registry)
         try:
-            digest = registry.manifest_digest(endpoint.reference.repository, endpoint.reference.digest or endpoint.reference.tag)
+            digest = registry.manifest_digest(endpoint.reference.repository,
+                                              endpoint.reference.digest or endpoint.reference.tag)
         finally:
             registry.close()
         known = {stored.digest for stored in engine.images.manifests(local)}
@@ -87,7 +90,7 @@ def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -
 
 
 def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
-    conf = registries_conf(engine)
+    conf = registries.configured()
     candidates = conf.candidates(name)
     failures: list[PodlingError] = []
     for candidate in candidates:
@@ -119,7 +122,9 @@ def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, opt
 
 
 def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions) -> Image:
-    access = _access(engine, endpoint.reference, options.registry, endpoint)
+    from podling.image.remote import Remote  # an HTTP client, which archives do not need
+
+    access = _access(options.registry, endpoint)
     try:
         with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted) as source:
             found = source.find(wanted_platforms(options.platform))[0]
@@ -137,26 +142,17 @@ def _repo_digests(wanted: Reference, *found: str) -> list[str]:
     return sorted({f"{wanted.name}@{digest}" for digest in found})
 
 
-def registries_conf(engine: Engine) -> RegistriesConf:
-    """registries.conf of this host and user."""
-    return registries.load(os.environ, rootless=os.geteuid() != 0, home=_home(), cache=engine.paths.cache)
-
-
 def _home() -> str:
     return os.environ.get("HOME", "/")
 
 
-def _access(engine: Engine, where: Reference, options: RegistryOptions, endpoint: Endpoint) -> Access:
-    """How the registry of a reference is reached: options over registries.conf and auth.json."""
-    if options.creds:
-        username, _, password = options.creds.partition(":")
-        credentials: auth.Credentials | None = auth.Credentials(username=username, password=password)
-    else:
-        credentials = auth.find(auth.locate(os.environ, home=_home(), authfile=options.authfile or ""),
-                                f"{where.registry}/{where.repository}")
+def _access(options: RegistryOptions, endpoint: Endpoint) -> Access:
+    """How a registry is reached: options over registries.conf and auth.json."""
+    from podling.image.remote import Access
+
     insecure = endpoint.insecure if options.tls_verify is None else not options.tls_verify
-    return Access(insecure=insecure, cert_dir=options.cert_dir or "", credentials=credentials,
-                  retries=options.retry if options.retry is not None else None, retry_delay=options.retry_delay)
+    return Access(insecure=insecure, cert_dir=options.cert_dir or "", retries=options.retry, retry_delay=options.retry_delay,
+                  credentials=registries.credentials(endpoint.reference.name, options))
 
 
 # --- load and import --------------------------------------------------------------------------------------------------
@@ -236,7 +232,7 @@ def import_image(engine: Engine, source: str, name: str | None, options: ImportO
     else:
         read = open_file(source)
     return import_tar(engine.images, read, names=names, changes=options.changes, message=options.message,
-                      platform=options.platform, source="tarball" if source == "-" else source)
+                      platform=options.platform, source="tarball")
 
 
 # --- push and save ----------------------------------------------------------------------------------------------------
@@ -253,15 +249,16 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
     target = place.path if place is not None else destination or _push_name(image, name)
     wanted = reference.parse(target)
     if wanted.is_short:
-        conf = registries_conf(engine)
-        wanted = reference.parse(conf.candidates(target)[0])
+        wanted = reference.parse(registries.configured().candidates(target)[0])
     wanted = wanted if wanted.digest else wanted.with_tag()
-    endpoint = registries_conf(engine).push_endpoint(wanted)
+    endpoint = registries.configured().push_endpoint(wanted)
     compression = options.compression_format or engine.conf.compression_format or "gzip"
     if compression not in ("gzip", "zstd"):
         raise Unsupported(f"compression format {compression} is not available yet", hint="use gzip or zstd")
+    from podling.image.pushing import Push
+
     try:
-        digest = Push(engine.images, image, wanted, _access(engine, wanted, options.registry, endpoint), compression=compression,
+        digest = Push(engine.images, image, wanted, _access(options.registry, endpoint), compression=compression,
                       level=options.compression_level, force=bool(options.force_compression), form=options.format or "",
                       progress=report).run()
     except RegistryError as error:
@@ -274,8 +271,8 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
 def _push_name(image: Image, name: str) -> str:
     if reference.is_id_prefix(name) and image.id.startswith(name):
         raise InvalidArgument(f"destination is missing: {name} is an image's id", hint=f"podling push {name} REGISTRY/NAME")
-    return next((known for known in image.names if known == name or known.endswith("/" + name) or known.rpartition(":")[0].endswith(name)),
-                name)
+    return next((known for known in image.names
+                 if known == name or known.endswith("/" + name) or known.rpartition(":")[0].endswith(name)), name)
 
 
 def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:

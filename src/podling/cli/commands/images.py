@@ -234,7 +234,7 @@ IMAGES = Command(
         Flag("--no-trunc", kind="bool", help="Do not truncate output"),
         Flag("--noheading", "-n", "Do not print column headings", kind="bool"),
         Flag("--quiet", "-q", "Display only image IDs", kind="bool"),
-        Flag("--sort", help="Sort by created, id, repository, size, tag", default_text='"created"',
+        Flag("--sort", help="Sort by created, id, repository, size, tag", default_text="created",
              choices=("created", "id", "repository", "size", "tag")),
     ),
     list_, args=(0, 1, ""), complete="images",
@@ -277,7 +277,7 @@ RMI = Command(
     ),
     rmi, complete="images", examples=("{} imageID", "{} --force alpine", "{} c4dfb1609ee2 93fd78260bd1 c0ed59d05ff7"),
 )
-IMAGE_RM = RMI.replace(name="rm", aliases=("remove",))
+IMAGE_RM = RMI.replace(name="rm")
 IMAGE_PRUNE = Command(
     "prune", "[options]", "Remove unused images", "Removes dangling or unused images from local storage.",
     (
