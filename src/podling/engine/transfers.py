@@ -7,11 +7,11 @@ import os
 from podling import log
 from podling.config import policy
 from podling.engine import registries
-from podling.errors import InvalidArgument, NoSuchImage, NotInRegistry, PodlingError, RegistryError, Unsupported, explain
+from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
 from podling.image.importing import import_tar, open_file
 from podling.image.places import Directory, DockerArchive, Layout, Place, Source, parse_place
-from podling.image.platforms import wanted_platforms
+from podling.image.platforms import format_platform, runs_on, wanted_platforms
 from podling.image.saving import Export
 from podling.linux.files import write_atomic
 from podling.values import reference
@@ -124,18 +124,23 @@ def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, opt
 def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions) -> Image:
     from podling.image.remote import Remote  # an HTTP client, which archives do not need
 
-    access = _access(options.registry, endpoint)
-    try:
-        with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted) as source:
-            found = source.find(wanted_platforms(options.platform))[0]
-            names = [] if wanted.digest else [str(wanted)]
-            repository = f"{endpoint.reference.registry}/{endpoint.reference.repository}"
-            return transfer.store(engine.images, source, found, names=names, repo_digests=_repo_digests(wanted, found.digest,
-                                  digests.digest_of(found.manifest)), repository=repository, progress=options.progress)
-    except NotInRegistry as error:
-        raise NotInRegistry(f"initializing source docker://{wanted}") from error
-    except RegistryError as error:
-        raise type(error)(f"pulling image {wanted}") from error
+    access, platforms = _access(options.registry, endpoint), wanted_platforms(options.platform)
+    with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted) as source:
+        try:
+            found = source.find(platforms)[0]
+        except RegistryError as error:
+            raise type(error)(f"initializing source docker://{wanted}") from error
+        repo_digests = _repo_digests(wanted, found.digest, digests.digest_of(found.manifest))
+        try:
+            image = transfer.store(engine.images, source, found, names=[] if wanted.digest else [str(wanted)],
+                                   repo_digests=repo_digests, repository=endpoint.reference.name, progress=options.progress)
+        except RegistryError as error:
+            raise type(error)(f"copying image docker://{wanted}") from error
+    has = engine.images.config(image).platform
+    if not runs_on(has, platforms):
+        log.warning(f"image platform ({format_platform(has)}) does not match the expected platform "
+                    f"({format_platform(platforms[0])})")
+    return image
 
 
 def _repo_digests(wanted: Reference, *found: str) -> list[str]:
