@@ -126,6 +126,12 @@ MIGRATIONS = (
         PRIMARY KEY (network, address)
     ) WITHOUT ROWID;
     CREATE INDEX leases_container ON leases(container_id);
+    CREATE TABLE lease_marks (                  -- the address last given, so that the next one is another
+        network TEXT NOT NULL,
+        subnet TEXT NOT NULL,
+        address TEXT NOT NULL,
+        PRIMARY KEY (network, subnet)
+    ) WITHOUT ROWID;
     """,
 )
 
