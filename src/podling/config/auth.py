@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "REGISTRY_AUTH_FILE"
 _TOKEN_USER = "<token>"                      # noqa: S105 -- helpers' name for an identity token
 _LIMIT = 16 << 20
+_MOST_LINKS = 8
 _HELPER_SECONDS = 120.0                      # it may ask for a passphrase
 _NOT_FOUND = "credentials not found"         # what helpers print; their protocol has nothing better
 _DOCKER_HUB_KEYS = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -259,7 +260,10 @@ def _change(path: str, change: Callable[[dict[str, Any]], None]) -> None:
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         files.make_directories(directory, 0o700)
-    target = os.path.realpath(path)          # a link to the real file stays a link
+    target = path
+    for _ in range(_MOST_LINKS):             # a link to the real file stays a link
+        if os.path.islink(target):
+            target = os.path.join(os.path.dirname(target), os.readlink(target))
     with Lock(f"{target}.lock").exclusive(timeout=30) as lock:
         content = read(path)
         change(content)
