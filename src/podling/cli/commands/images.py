@@ -39,8 +39,6 @@ def list_(context: Context, said: dict[str, Any], args: list[str]) -> None:
     if args and filters:
         raise InvalidArgument("cannot specify an image and a filter(s)")
     template = said.get("format")
-    if said.get("quiet") and template:
-        raise InvalidArgument("quiet and format are mutually exclusive")
     listed = image_list.list_images(context.engine, filters, name=args[0] if args else "", every=said.get("all", False))
     pairs = image_list.sort_images(listed, said.get("sort", "created"))
     now, shorten = time.time_ns(), not said.get("no_trunc", False)

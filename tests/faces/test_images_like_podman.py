@@ -1,0 +1,132 @@
+"""Commands on images answer as podman does, byte for byte: the same store content, the same words, the same exit codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.sandbox import World
+
+SETUP = (
+    ("tag", "bb", "quay.io/x/y", "docker.io/library/bb:v2"),
+    ("create", "--name", "user", "bb", "true"),
+)
+QUESTIONS = (
+    "images -q",
+    "images --format {{.Repository}}",
+    "images --sort repository --format {{.Repository}}:{{.Tag}}",
+    "images --sort tag --format {{.Tag}}",
+    "images --sort size -q",
+    "images --sort foo",
+    "images -n --format {{.ID}}|{{.Size}}|{{.CreatedAt}}|{{.ReadOnly}}|{{.Dangling}}|{{.Containers}}",
+    "images --format {{.Foo}}",
+    "images --format table {{.Size}}\\t{{.ID}}",
+    "images -q y",
+    "images -q x/y",
+    "images -q b*",
+    "images -q nope",
+    "images -q -f reference=*bb*",
+    "images -q -f dangling=true",
+    "images -q -f dangling=false",
+    "images -q -f foo",
+    "images -q -f foo=bar",
+    "images -q -f label=a=b",
+    "images -q -f containers=false",
+    "images -q -f until=2020-01-01",
+    "images bb -f dangling=true",
+    "image exists bb",
+    "image exists nope",
+    "history -q bb",
+    "history --format {{.CreatedBy}}|{{.Comment}} bb",
+    "history --human=false --format {{.Created}} bb",
+    "history nope",
+    "image inspect nope",
+    "inspect --type foo bb",
+    "inspect --type volume bb",
+    "inspect nope",
+    "image inspect --format {{.Id}}|{{.Created}}|{{.Config.Env}}|{{.Config.Cmd}}|{{.Os}}|{{.Architecture}} bb",
+    "image inspect --format {{.RootFS.Layers}}|{{.Labels}}|{{.Size}}|{{.Author}}|{{.Comment}}|{{.User}} bb",
+    "image inspect --format {{json_.Config}} bb",
+    "image inspect --format {{range_.RootFS.Layers}}{{.}}_{{end}} bb",
+    "image inspect --format {{.Foo}} bb",
+    "image inspect --format {{.ID}} bb nope",
+    "tag nope x",
+    "tag bb",
+    "tag bb A",
+    "untag nope",
+    "untag bb nope",
+    "rmi nope",
+    "rmi -i nope",
+    "rmi",
+    "rmi -a x",
+    "rmi bb quay.io/x/y docker.io/library/bb:v2",
+    "save",
+    "save nope -o /run/nope.tar",
+    "save --format foo bb -o /run/nope.tar",
+    "save --compress bb -o /run/nope.tar",
+    "load -i /run/nope.tar",
+    "import /run/nope.tar",
+    "pull docker-archive:/run/nope.tar",
+    "logout nope.invalid",
+    "login --get-login nope.invalid",
+    "volume ls",
+    "volume rm nope",
+    "volume rm",
+    "volume inspect nope",
+    "volume exists nope",
+    "volume ls -f foo=bar",
+    "volume ls -f foo",
+    "volume create a:b",
+    "volume create --opt foo=bar x",
+    "volume prune",
+)
+# What is ours on purpose: other words, or more of them.
+OTHER_WORDS = {
+    "rmi bb quay.io/x/y docker.io/library/bb:v2", "pull docker-archive:/run/nope.tar", "images --sort foo", "tag bb A",
+}
+
+
+@pytest.fixture(scope="module")
+def both(shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world where podman and podling have the same images."""
+    from tests.support.busybox import busybox_archive
+
+    archive: Path = busybox_archive(tmp_path_factory.mktemp("both"))
+    for engine in (shared_world.podman, lambda *argv: shared_world.run("podling", *argv)):
+        engine("load", "-q", "-i", str(archive))
+    for command in SETUP[:1]:
+        shared_world.podman(*command)
+        shared_world.run("podling", *command)
+    return shared_world
+
+
+def words(text: str) -> list[str]:
+    """Lines without podling's hints and with podman's name replaced."""
+    return [line.replace("podman", "podling") for line in text.splitlines() if "level=warning" not in line]
+
+
+def argv(question: str) -> list[str]:
+    """The question's words; an underscore stands for a blank in a template."""
+    parts = question.split(" ")
+    if "table" in parts:
+        at = parts.index("table")
+        parts[at:] = [" ".join(parts[at:])]
+    return [part.replace("_", " ") if "{{" in part else part for part in parts]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_answer_is_podmans(both: World, question: str) -> None:
+    theirs = both.podman(*argv(question), check=False)
+    ours = both.run("podling", *argv(question), check=False)
+    assert words(ours.stdout) == words(theirs.stdout)
+    assert ours.returncode == theirs.returncode
+    if question not in OTHER_WORDS:
+        said = words(ours.stderr)
+        expected = [line.replace("inspecting object: ", "").replace("printing inspect output: ", "")     # gone in podman 5
+                    for line in words(theirs.stderr)]
+        assert said[:len(expected)] == expected
