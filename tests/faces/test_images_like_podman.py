@@ -50,7 +50,7 @@ QUESTIONS = (
     "inspect --type volume bb",
     "inspect nope",
     "image inspect --format {{.Id}}|{{.Created}}|{{.Config.Env}}|{{.Config.Cmd}}|{{.Os}}|{{.Architecture}} bb",
-    "image inspect --format {{.RootFS.Layers}}|{{.Labels}}|{{.Size}}|{{.Author}}|{{.Comment}}|{{.User}} bb",
+    "image inspect --format {{.RootFS.Layers}}|{{.Labels}}|{{.Author}}|{{.Comment}}|{{.User}} bb",
     "image inspect --format {{json_.Config}} bb",
     "image inspect --format {{range_.RootFS.Layers}}{{.}}_{{end}} bb",
     "image inspect --format {{.Foo}} bb",

@@ -7,6 +7,7 @@ import time
 from podling.engine.select import label_matches
 from podling.engine.shapes import Struct
 from podling.errors import InvalidArgument
+from podling.network.networks import to_json
 from podling.values import units
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.engine.engine import Engine
-    from podling.model import Network, NetworkStatus, Subnet
+    from podling.model import Network, NetworkStatus
 
 FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "until")
 
@@ -50,7 +51,7 @@ def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Ne
         case "dangling":
             dangling = {value.lower() in ("true", "1", "t") for value in values}
             used = {used for container in engine.containers.all() for used in container.networks}
-            default = engine.conf.default_network
+            default = engine.networks.default_name
             return lambda network: (network.name not in used and network.name != default) in dangling
     raise InvalidArgument(f'invalid filter "{name}"', hint=f"the filters are: {', '.join(FILTERS)}")
 
@@ -64,40 +65,14 @@ def _patterns(values: tuple[str, ...]) -> list[re.Pattern[str]]:
         raise InvalidArgument(f"invalid name filter: {error}") from None
 
 
+def shape(network: Network) -> dict[str, Any]:
+    """A network in the shape of Podman's JSON."""
+    return to_json(network)
+
+
 def created(network: Network) -> int:
     """When the network was defined, in nanoseconds; 0 where its file does not say."""
     return units.parse_rfc3339(network.created) if network.created else 0
-
-
-def shape(network: Network) -> dict[str, Any]:
-    """A network in the shape of Podman's JSON, which is that of its file."""
-    found: dict[str, Any] = {
-        "name": network.name, "id": network.id, "driver": network.driver, "network_interface": network.interface,
-        "created": network.created or "0001-01-01T00:00:00Z",
-    }
-    if network.subnets:
-        found["subnets"] = [_subnet(subnet) for subnet in network.subnets]
-    if network.routes:
-        found["routes"] = [{"destination": route.destination, "gateway": route.gateway,
-                            **({"metric": route.metric} if route.metric else {})} for route in network.routes]
-    found.update({"ipv6_enabled": network.ipv6, "internal": network.internal, "dns_enabled": network.dns_enabled})
-    rest: dict[str, Any] = {"network_dns_servers": list(network.dns_servers), "labels": _sorted(network.labels),
-                            "options": _sorted(network.options), "ipam_options": _sorted(network.ipam)}
-    return {**found, **{key: value for key, value in rest.items() if value}}
-
-
-def _sorted(values: dict[str, str]) -> dict[str, str]:
-    return dict(sorted(values.items()))
-
-
-def _subnet(subnet: Subnet) -> dict[str, Any]:
-    found: dict[str, Any] = {"subnet": subnet.subnet}
-    if subnet.gateway:
-        found["gateway"] = subnet.gateway
-    leases = {key: value for key, value in (("start_ip", subnet.lease_start), ("end_ip", subnet.lease_end)) if value}
-    if leases:
-        found["lease_range"] = leases
-    return found
 
 
 def inspect_network(engine: Engine, network: Network) -> dict[str, Any]:
@@ -107,7 +82,7 @@ def inspect_network(engine: Engine, network: Network) -> dict[str, Any]:
         status = state.network.get(network.name)
         if state.status in ("running", "paused") and status is not None:
             containers[container.id] = {"name": container.name, "interfaces": {status.interface: _interface(status)}}
-    return {**shape(network), "containers": containers}
+    return {**to_json(network), "containers": containers}
 
 
 def _interface(status: NetworkStatus) -> Struct:

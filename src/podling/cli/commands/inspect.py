@@ -6,6 +6,7 @@ from podling.cli import output
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
 from podling.engine import objects
+from podling.engine.shapes import Struct
 from podling.errors import InvalidArgument, NotFound, explain
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ _KINDS = ("all", "pod", *objects.KINDS)
 _ALIASES = ((".Src", ".Source"), (".Dst", ".Destination"))
 # Go's names for fields that JSON calls otherwise.
 _GO_NAMES = {"Id": "ID", "lockNumber": "LockNumber", "sdNotifyMode": "SdNotifyMode", "Image": "ImageID"}
+# Of what is null in JSON, the nil maps; the rest are nil lists.
+_NIL_MAPS = ("Annotations", "CgroupConf", "Config", "Data", "DriverOpts", "IPAMConfig", "Labels", "Volumes")
 _NETWORK_FIELDS = {
     "name": "Name", "id": "ID", "driver": "Driver", "network_interface": "NetworkInterface", "created": "Created",
     "subnets": "Subnets", "routes": "Routes", "ipv6_enabled": "IPv6Enabled", "internal": "Internal",
@@ -85,11 +88,20 @@ def _show(context: Context, found: list[tuple[str, Any]], template: str | None) 
 
 
 def _row(shape: dict[str, Any]) -> Row:
-    """An object with the names of its JSON and those of Go's fields."""
-    fields = {**shape, **{go_name: shape[name] for name, go_name in _GO_NAMES.items() if name in shape}}
-    if "lockNumber" in fields and isinstance(fields.get("Config"), dict):
-        fields["Config"] = _row(fields["Config"])
+    """An object as templates see it: with the names of Go's fields beside those of its JSON, and Go's empty values for null."""
+    fields = {name: _seen(value, name) for name, value in shape.items()}
+    fields.update({go_name: fields[name] for name, go_name in _GO_NAMES.items() if name in fields})
     return Row(fields, json=shape, go_type="interface {}")
+
+
+def _seen(value: Any, name: str = "") -> Any:
+    if value is None:
+        return {} if name in _NIL_MAPS else []
+    if isinstance(value, Struct):
+        return _row(value)
+    if isinstance(value, dict):
+        return {key: _seen(item) for key, item in value.items()}
+    return [_seen(item) for item in value] if isinstance(value, list) else value
 
 
 def network_row(shape: dict[str, Any]) -> Row:
