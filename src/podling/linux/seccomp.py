@@ -72,8 +72,8 @@ def resolve(profile: dict[str, Any], capabilities: Iterable[str], *, machine: st
     version = _version(kernel or host.release)
     if not isinstance(profile, dict):
         raise InvalidArgument("seccomp profile is not a JSON object")
-    resolved: dict[str, Any] = {"defaultAction": profile.get("defaultAction", "")}
-    number = _errno(profile.get("defaultErrno"), profile.get("defaultErrnoRet"))
+    resolved: dict[str, Any] = {"defaultAction": _text(profile, "defaultAction")}
+    number = _errno(_text(profile, "defaultErrno"), profile.get("defaultErrnoRet"))
     if number is not None:
         resolved["defaultErrnoRet"] = number
     architectures = _architectures(profile, constant)
@@ -82,75 +82,108 @@ def resolve(profile: dict[str, Any], capabilities: Iterable[str], *, machine: st
     for name in ("flags", "listenerPath", "listenerMetadata"):
         if profile.get(name):
             resolved[name] = profile[name]
-    calls = [_rule(rule) for rule in profile.get("syscalls") or () if _applies(rule, native, held, version)]
+    calls = [_rule(rule) for rule in _objects(profile, "syscalls") if _applies(rule, native, held, version)]
     if calls:
         resolved["syscalls"] = calls
     return resolved
 
 
 def _architectures(profile: dict[str, Any], native: str) -> list[str]:
-    listed, mapped = profile.get("architectures") or [], profile.get("archMap") or []
+    listed, mapped = _texts(profile, "architectures"), _objects(profile, "archMap")
     if listed and mapped:
         raise InvalidArgument("'architectures' and 'archMap' were specified in the seccomp profile, use either 'architectures' "
                               "or 'archMap'")
     for entry in mapped:
         if entry.get("architecture") == native:
-            return [native, *(entry.get("subArchitectures") or ())]
-    return list(listed)
+            return [native, *_texts(entry, "subArchitectures")]
+    return listed
 
 
 def _applies(rule: dict[str, Any], native: str, held: set[str], version: tuple[int, int]) -> bool:
     """Whether a rule's conditions hold: every one of ``includes``, none of ``excludes``."""
     includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
-    if native in (excludes.get("arches") or ()) or held.intersection(excludes.get("caps") or ()):
+    if not isinstance(includes, dict) or not isinstance(excludes, dict):
+        raise InvalidArgument("seccomp profile: includes and excludes must be objects")
+    if native in _texts(excludes, "arches") or held.intersection(_texts(excludes, "caps")):
         return False
-    if includes.get("arches") and native not in includes["arches"]:
+    needed = _texts(includes, "arches")
+    if needed and native not in needed:
         return False
-    if excludes.get("minKernel") and version >= _version(excludes["minKernel"]):
+    oldest, too_new = _text(includes, "minKernel"), _text(excludes, "minKernel")
+    if (too_new and version >= _version(too_new)) or (oldest and version < _version(oldest)):
         return False
-    if includes.get("minKernel") and version < _version(includes["minKernel"]):
-        return False
-    return held.issuperset(includes.get("caps") or ())
+    return held.issuperset(_texts(includes, "caps"))
 
 
 def _version(text: str) -> tuple[int, int]:
     """The first two numbers of a kernel's version."""
     major, _, rest = text.partition(".")
     minor = rest.partition(".")[0].partition("-")[0]
-    return int("".join(c for c in major if c.isdigit()) or 0), int("".join(c for c in minor if c.isdigit()) or 0)
+    return _digits(major), _digits(minor)
+
+
+def _digits(text: str) -> int:
+    return int("".join(c for c in text if c in "0123456789") or 0)
 
 
 def _rule(rule: dict[str, Any]) -> dict[str, Any]:
-    name, names = rule.get("name"), rule.get("names") or []
+    name, names = _text(rule, "name"), _texts(rule, "names")
     if name and names:
         raise InvalidArgument("'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'")
-    resolved: dict[str, Any] = {"names": [name] if name else list(names), "action": rule.get("action", "")}
-    number = _errno(rule.get("errno"), rule.get("errnoRet"))
+    resolved: dict[str, Any] = {"names": [name] if name else names, "action": _text(rule, "action")}
+    number = _errno(_text(rule, "errno"), rule.get("errnoRet"))
     if number is not None:
         resolved["errnoRet"] = number
-    arguments = [_argument(argument) for argument in rule.get("args") or ()]
+    arguments = [_argument(argument) for argument in _objects(rule, "args")]
     if arguments:
         resolved["args"] = arguments
     return resolved
 
 
 def _argument(argument: dict[str, Any]) -> dict[str, Any]:
-    resolved = {"index": argument.get("index", 0), "value": argument.get("value", 0)}
-    if argument.get("valueTwo"):
-        resolved["valueTwo"] = argument["valueTwo"]
-    return {**resolved, "op": argument.get("op", "")}
+    resolved = {name: _number(argument.get(name, 0), name) for name in ("index", "value", "valueTwo")}
+    if not resolved["valueTwo"]:
+        del resolved["valueTwo"]
+    return {**resolved, "op": _text(argument, "op")}
 
 
-def _errno(name: Any, number: Any) -> int | None:
+def _errno(name: str, number: Any) -> int | None:
     """An error number given by name ("EPERM"), which goes before one given as number."""
     if not name:
-        return None if number is None else int(number)
-    if str(name).isdigit():
+        return None if number is None else _number(number, "errnoRet")
+    if name.isascii() and name.isdigit():
         return int(name)
     found = next((code for code, word in errors.errorcode.items() if word == name), None)
     if found is None:
         raise InvalidArgument(f"unknown errno {name} in the seccomp profile")
     return found
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    value = table.get(key) or ""
+    if not isinstance(value, str):
+        raise InvalidArgument(f"seccomp profile: {key} must be a string")
+    return value
+
+
+def _number(value: Any, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 64:
+        raise InvalidArgument(f"seccomp profile: {key} must be a number that is not negative")
+    return value
+
+
+def _texts(table: dict[str, Any], key: str) -> list[str]:
+    value = table.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidArgument(f"seccomp profile: {key} must be a list of strings")
+    return list(value)
+
+
+def _objects(table: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = table.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InvalidArgument(f"seccomp profile: {key} must be a list of objects")
+    return value
 
 
 # --- compiling --------------------------------------------------------------------------------------------------------
