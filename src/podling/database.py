@@ -96,6 +96,11 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY REFERENCES containers(id) ON DELETE CASCADE,
         state TEXT NOT NULL                     -- model.ContainerState
     ) WITHOUT ROWID;
+    CREATE TABLE exit_codes (                   -- of removed containers, for whoever still waits for them
+        id TEXT PRIMARY KEY,
+        code INTEGER NOT NULL,
+        removed INTEGER NOT NULL                -- nanoseconds since 1970
+    ) WITHOUT ROWID;
     CREATE TABLE container_volumes (
         container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
         volume TEXT NOT NULL REFERENCES volumes(name),

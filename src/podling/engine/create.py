@@ -83,10 +83,7 @@ def _free_name(engine: Engine, options: CreateOptions) -> str:
             name = names.random_name()
             if engine.database.row("SELECT 1 FROM containers WHERE name = ?", name) is None:
                 return name
-    name = options.name.lstrip("/")
-    if not names.check_name(name):
-        raise InvalidArgument(f"running container create option: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: {options.name}: "
-                              "invalid argument")
+    name = names.check_name(options.name)
     taken = engine.database.row("SELECT id FROM containers WHERE name = ?", name)
     if taken is not None:
         if not options.replace_existing:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from podling.errors import InvalidArgument
+
 LEFT = """able agile amber ample ardent bold brave breezy bright brisk calm candid careful cheerful clear clever cosy crisp
 curious dapper daring deft eager early earnest easy elated epic fair fearless festive fine fond frank fresh friendly gentle
 giddy glad golden good grand great happy hardy hearty honest hopeful humble jolly jovial keen kind lasting light lively loyal
@@ -33,6 +35,9 @@ def random_name() -> str:
     return f"{LEFT[number % len(LEFT)]}_{RIGHT[number // len(LEFT) % len(RIGHT)]}"
 
 
-def check_name(name: str) -> bool:
-    """Whether a name has the form [a-zA-Z0-9][a-zA-Z0-9_.-]*."""
-    return bool(name) and name.isascii() and name[0].isalnum() and all(c.isalnum() or c in "_.-" for c in name)
+def check_name(text: str) -> str:
+    """The name without a leading slash; InvalidArgument unless it has the form [a-zA-Z0-9][a-zA-Z0-9_.-]*."""
+    name = text.lstrip("/")
+    if name and name.isascii() and name[0].isalnum() and all(c.isalnum() or c in "_.-" for c in name):
+        return name
+    raise InvalidArgument(f"names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument: {text}")

@@ -30,11 +30,12 @@ def remove(engine: Engine, container: Container, options: RemoveOptions) -> list
                              "cannot be removed without force: container state improper",
                              hint=f"stop it first, or use 'podling rm --force {container.name}'")
         _stop(engine, container, options)
-    with engine.lock("container", container.id).exclusive():
+    with engine.lock("container", container.id).exclusive() as held:
         try:
             config = engine.containers.config(container.id)
             stored = engine.containers.stored_state(container.id)
         except NoSuchContainer:                # --rm was quicker
+            held.remove()
             return [*removed, container.id]
         if engine.containers.observe(stored).status == "running":
             raise WrongState(f"container {container.id} was started by another command: container state improper")
@@ -45,6 +46,7 @@ def remove(engine: Engine, container: Container, options: RemoveOptions) -> list
                 raise
             log.warning(f"removing container {container.id} although not everything of it could be taken down: {explain(error)}")
         discard(engine, config, with_volumes=options.volumes)
+        held.remove()
     return [*removed, container.id]
 
 
@@ -70,7 +72,7 @@ def discard(engine: Engine, config: ContainerConfig, *, with_volumes: bool) -> N
         steps.down(engine, config)
     for name in anonymous:
         _remove_volume(engine, name)
-    for path in (config.pidfile, config.conmon_pidfile):
+    for path in (config.pidfile, config.conmon_pidfile, os.path.join(engine.paths.exits, config.id)):
         if path and os.path.exists(path):
             os.unlink(path)
 

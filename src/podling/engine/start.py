@@ -146,10 +146,11 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
         config = engine.containers.config(container_id)
     except NoSuchContainer:
         return None
-    with engine.lock("container", container_id).exclusive():
+    with engine.lock("container", container_id).exclusive() as held:
         try:
             stored = engine.containers.stored_state(container_id)
         except NoSuchContainer:
+            held.remove()
             return None
         state = engine.containers.observe(stored)
         if state.status in ("running", "paused"):
@@ -159,6 +160,7 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
         state = finish(engine, config, stored)
         if config.auto_remove:
             _remove_ended(engine, config)
+            held.remove()
             return None
     if restart and _wants_restart(config, state):
         return _restart(engine, container_id, state)

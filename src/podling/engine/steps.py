@@ -124,8 +124,16 @@ def _network_up(starting: Starting, facts: Facts) -> Facts:
     from podling.network.leases import Leases
 
     starting.network = setup.begin(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf,
-                                   runroot=engine.paths.runroot)
+                                   runroot=engine.paths.runroot,
+                                   owner_of=lambda: _port_owners(engine))
     return facts.replace(netns=starting.network.netns, network=starting.network.planned)
+
+
+def _port_owners(engine: Engine) -> dict[tuple[int, str], str]:
+    """(host port, protocol) -> name of the running container that publishes it."""
+    return {(port.host_port + number, port.protocol): container.name
+            for container, state in engine.containers.list_with_states() if state.status in ("running", "paused")
+            for port in container.ports for number in range(port.length)}
 
 
 def _has_own_network(config: ContainerConfig) -> bool:

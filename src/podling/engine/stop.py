@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal as signals
 import time
 
-from podling import exitfile
 from podling.engine.engine import Engine
 from podling.engine.options import StopOptions, WaitOptions
 from podling.engine.start import clean_up, start
@@ -47,8 +45,11 @@ def stop(engine: Engine, container: Container, options: StopOptions) -> bool:
 
 
 def _end(config: ContainerConfig, state: ContainerState, timeout: float) -> None:
-    """Stop signal, wait, SIGKILL, wait."""
-    if timeout != 0:
+    """Stop signal, wait, SIGKILL, wait.
+
+    The first process of a pid namespace does not get signals that it has no handler for: then waiting would be in vain.
+    """
+    if timeout != 0 and (config.pid_ns.mode != "private" or process.takes_signal(state.pid, config.stop_signal)):
         monitor.kill(config, config.stop_signal)
         if process.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
             return
@@ -118,8 +119,8 @@ def wait(engine: Engine, container_id: str, options: WaitOptions) -> int:
         try:
             state = engine.containers.state(container_id)
         except NoSuchContainer:
-            ended = exitfile.read(os.path.join(engine.paths.exits, container_id))
-            return ended[0] if ended else -1
+            code = engine.containers.last_exit_code(container_id)
+            return -1 if code is None else code
         if state.status in ("exited", "created") and ends and (state.status == "exited" or "stopped" in ends):
             return state.exit_code
         if _meets(state, conditions):

@@ -471,6 +471,17 @@ def kill(pid: int, start: int, signal: int) -> bool:
     return True
 
 
+def takes_signal(pid: int, signal: int) -> bool:
+    """Whether a process has a handler for the signal, or has it blocked to read it by sigwait(3) or signalfd(2); True if unsure."""
+    bit = 1 << (signal - 1)
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            fields = dict(line.split(b":\t", 1) for line in file if line.startswith((b"SigCgt:", b"SigBlk:")))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return not fields or any(int(mask, 16) & bit for mask in fields.values())
+
+
 def _readable(fd: int, timeout: float | None) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)

@@ -11,7 +11,7 @@ from podling.values.ports import PortMapping, split_exposed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 else:
     import _socket  # `socket` takes 5 ms
 
@@ -51,8 +51,8 @@ def _free_port(port: PortMapping) -> int:
 class Reservation:
     """Sockets that keep the host ports of a container from other programs, to be handed to its conmon."""
 
-    def __init__(self, ports: Iterable[PortMapping], *, owner_of: dict[tuple[int, str], str]) -> None:
-        """``owner_of``: (port, protocol) -> name of the container of ours that has it, for the error's sake."""
+    def __init__(self, ports: Iterable[PortMapping], *, owner_of: Callable[[], dict[tuple[int, str], str]]) -> None:
+        """``owner_of`` gives (port, protocol) -> name of the container of ours that has it, for the error's sake."""
         self.sockets: list[_socket.socket] = []
         try:
             for port in ports:
@@ -62,7 +62,7 @@ class Reservation:
             self.close()
             raise
 
-    def _hold(self, port: PortMapping, number: int, owner_of: dict[tuple[int, str], str]) -> None:
+    def _hold(self, port: PortMapping, number: int, owner_of: Callable[[], dict[tuple[int, str], str]]) -> None:
         if port.protocol not in ("tcp", "udp"):
             return
         try:
@@ -73,7 +73,7 @@ class Reservation:
             if error.errno == 24:             # more ports than open files: they are forwarded without being held
                 log.debug(f"port {number}/{port.protocol} is not held: {error.strerror}")
                 return
-            raise _port_error(port, number, error, owner_of.get((number, port.protocol), "")) from None
+            raise _port_error(port, number, error, owner_of().get((number, port.protocol), "")) from None
         self.sockets.append(sock)
 
     @property

@@ -25,6 +25,7 @@ from podling.network.ports import Reservation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.config.containers import ContainersConf
@@ -82,7 +83,7 @@ class Pending:
 
 
 def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: ContainersConf, runroot: str,
-          owner_of: dict[tuple[int, str], str] | None = None) -> Pending:
+          owner_of: Callable[[], dict[tuple[int, str], str]]) -> Pending:
     """Begin to set up the container's own network; :func:`down` undoes whatever this and ``finish`` got to."""
     mode = config.net_ns.mode
     if mode not in ("bridge", "none"):
@@ -93,7 +94,7 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
             namespaces.make(pending.netns)
             return pending
         joined = {attachment.network: networks.get(attachment.network) for attachment in config.networks}
-        pending._reservation = Reservation(config.ports, owner_of=owner_of or {})
+        pending._reservation = Reservation(config.ports, owner_of=owner_of)
         addresses = {attachment.network: leases.take(joined[attachment.network], config.id, attachment.static_ips)
                      for attachment in config.networks}
         request = _request(config, joined, addresses)

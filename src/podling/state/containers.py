@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 
 from podling import exitfile, jsontext
 from podling.errors import AlreadyExists, InUse, NoSuchContainer, PodlingError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LIVE = ("running", "paused", "stopping")
 LOST_EXIT_CODE = 255                         # the host or the monitor died with the container
+REMEMBERED = 300 * 10**9                     # nanoseconds for which the exit code of a removed container can be asked
 
 
 class Containers:
@@ -165,13 +167,24 @@ class Containers:
                           jsontext.dumps(config), container.id)
 
     def remove(self, container_id: str) -> None:
-        """Delete a container's rows; InUse while another needs it."""
+        """Delete a container's rows; InUse while another needs it. Its exit code can be asked for some minutes longer."""
+        now = time.time_ns()
         try:
-            self.database.run("DELETE FROM containers WHERE id = ?", container_id)
+            with self.database.transaction():
+                state = self.stored_state(container_id)
+                self.database.run("DELETE FROM exit_codes WHERE removed < ?", now - REMEMBERED)
+                self.database.run("INSERT OR REPLACE INTO exit_codes (id, code, removed) VALUES (?, ?, ?)", container_id,
+                                  state.exit_code, now)
+                self.database.run("DELETE FROM containers WHERE id = ?", container_id)
         except sqlite3.IntegrityError:
             others = ", ".join(self.dependents(container_id))
             raise InUse(f"container {container_id} has dependent containers which must be removed before it: {others}: "
                         "container already exists", hint="remove them first, or use 'podling rm --depend'") from None
+
+    def last_exit_code(self, container_id: str) -> int | None:
+        """How a container ended that was removed a short while ago, None where nobody knows."""
+        row = self.database.row("SELECT code FROM exit_codes WHERE id = ?", container_id)
+        return None if row is None else int(row[0])
 
 
 def name_in_use(name: str, owner: str) -> AlreadyExists:

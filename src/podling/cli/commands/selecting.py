@@ -1,0 +1,55 @@
+"""The flags that name containers, which many commands share, and the containers that they mean."""
+
+from __future__ import annotations
+
+from podling.cli.filters import parse_filters
+from podling.cli.flags import Flag
+from podling.engine.options import SelectOptions
+from podling.engine.select import select
+from podling.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from podling.cli.context import Context
+    from podling.model import Container, ContainerState
+
+LATEST = Flag("--latest", "-l", "Act on the latest container podling is aware of\nNot supported with the \"--remote\" flag", kind="bool")
+CIDFILE = Flag("--cidfile", help="Read the container ID from the file", kind="array", complete="files")
+FILTER = Flag("--filter", "-f", "Filter output based on conditions given", kind="slice")
+IGNORE = Flag("--ignore", "-i", "Ignore errors when a specified container is missing", kind="bool")
+DETACH_KEYS_HELP = ("Select the key sequence for detaching a container. Format is a single character `[a-Z]` or a comma separated "
+                    "sequence of `ctrl-<value>`, where `<value>` is one of: `a-z`, `@`, `^`, `[`, `\\`, `]`, `^` or `_`")
+
+
+def all_flag(text: str) -> Flag:
+    """``--all`` with this help."""
+    return Flag("--all", "-a", text, kind="bool")
+
+
+def selected(context: Context, said: dict[str, Any], args: list[str], *,
+             keep: Callable[[ContainerState], bool] | None = None) -> list[Container]:
+    """The containers that arguments and flags mean; InvalidArgument, in Podman's words, where they say nothing or too much."""
+    everything, latest = said.get("all", False), said.get("latest", False)
+    cidfiles, filters = tuple(said.get("cidfile", ())), said.get("filter", ())
+    if everything and latest:
+        raise InvalidArgument("--all and --latest cannot be used together")
+    if args and (everything or latest):
+        raise InvalidArgument(f"no arguments are needed with --{'all' if everything else 'latest'}")
+    if cidfiles and (everything or latest):
+        raise InvalidArgument(f"--cidfile cannot be used with --{'all' if everything else 'latest'}")
+    if not (args or everything or latest or cidfiles or filters):
+        raise InvalidArgument("you must provide at least one name or id")
+    return select(context.engine, SelectOptions(names=tuple(args), all=everything, latest=latest, cidfiles=cidfiles,
+                                                filters=parse_filters(filters), ignore=said.get("ignore", False)), keep=keep)
+
+
+def one(context: Context, said: dict[str, Any], args: list[str]) -> tuple[Container, list[str]]:
+    """(the one container that a command is about, the arguments after it): the first argument, or ``--latest``."""
+    if said.get("latest"):
+        return context.engine.containers.latest(), args
+    if not args:
+        raise InvalidArgument("you must provide the name or id of a container")
+    return context.engine.containers.find(args[0]), args[1:]
