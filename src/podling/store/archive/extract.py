@@ -367,7 +367,8 @@ class Extractor:
             if found.st_mode & _KIND == _DIR:
                 self._mark_opaque(self.directories.fd(path[:len(path) - len(name)] + hidden))
         except PermissionError as error:
-            raise Unsupported(f"archive: making the whiteout {_text(path)} needs privileges that this process has not") from error
+            raise Unsupported(f"archive: making the whiteout {_text(path)} needs privileges that this process has not"
+                              ) from error
 
     def _mark_opaque(self, fd: int) -> None:
         name = b"user.overlay.opaque" if self.options.userxattr else b"trusted.overlay.opaque"

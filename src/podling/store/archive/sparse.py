@@ -50,8 +50,8 @@ def read_pax(entry: Entry, records: list[tuple[bytes, bytes]], take: Take) -> No
     elif _MAJOR in said and (said[_MAJOR], said.get(_MINOR)) not in ((b"0", b"0"), (b"0", b"1")):
         raise Corrupt(f"pax header: unknown form of sparse file {said[_MAJOR]!r}.{said.get(_MINOR)!r}")
     elif b"GNU.sparse.map" in said:
-        numbers = [parse_decimal(word, "GNU.sparse.map") for word in said[b"GNU.sparse.map"].split(b",")]
-        segments = _pairs(numbers)
+        words = said[b"GNU.sparse.map"]
+        segments = _pairs([parse_decimal(word, "GNU.sparse.map") for word in words.split(b",")] if words else [])
     elif b"GNU.sparse.offset" in said:
         segments = _pairs([parse_decimal(value, "GNU.sparse") for key, value in records
                            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes")])
@@ -76,7 +76,9 @@ def _map_in_content(entry: Entry, take: Take) -> Segments:
         text += take(BLOCK)
         entry.size -= BLOCK
         *lines, text = text.split(b"\n")
-        for line in lines[:wanted - len(numbers)]:
+        for line in lines:
+            if len(numbers) == wanted:
+                break                        # the rest of the block is filling
             numbers.append(parse_decimal(line, "sparse map"))
             if len(numbers) == 1:
                 _check_count(numbers[0])

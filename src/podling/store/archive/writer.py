@@ -57,11 +57,11 @@ def header(name: bytes, *, kind: bytes = b"0", size: int = 0, mode: int = 0o644,
     seconds, rest = divmod(mtime, SECOND)
     if rest or not 0 <= seconds < _END_12:
         records.append((b"mtime", format_pax_time(mtime)))
-    records += [(key, b"%d" % value) for key, value, end in ((b"size", size, _END_12), (b"uid", uid, _END_8), (b"gid", gid, _END_8))
-                if value >= end]
+    large = ((b"size", size, _END_12), (b"uid", uid, _END_8), (b"gid", gid, _END_8))
+    records += [(key, b"%d" % value) for key, value, end in large if value >= end]
     records += [(XATTR + key, value) for key, value in sorted((xattrs or {}).items())]
-    block = _block(name[:100], kind, size if size < _END_12 else 0, mode, uid if uid < _END_8 else 0, gid if gid < _END_8 else 0,
-                   seconds if 0 <= seconds < _END_12 else 0, link[:100], device)
+    block = _block(name[:100], kind, size if size < _END_12 else 0, mode, uid if uid < _END_8 else 0,
+                   gid if gid < _END_8 else 0, seconds if 0 <= seconds < _END_12 else 0, link[:100], device)
     if not records:
         return block
     body = b"".join(_record(key, value) for key, value in records)
