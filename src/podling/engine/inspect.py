@@ -122,7 +122,9 @@ def _effective(subject: _Subject) -> list[str] | None:
     if subject.is_up:
         return list(subject.spec["process"].get("capabilities", {}).get("effective", ())) or None
     user = subject.config.user.partition(":")[0]
-    return (_bounding(subject) if user in ("", "0", "root") else sorted(subject.config.cap_add)) or None
+    if user in ("", "0", "root"):
+        return _bounding(subject) or None
+    return sorted(limits.normalise_capability(name) for name in subject.config.cap_add) or None
 
 
 def _exec_sessions(subject: _Subject) -> list[str]:
@@ -210,7 +212,8 @@ def _network_settings(subject: _Subject) -> Struct:
     first = next(iter(state.network.values())) if len(state.network) == 1 and len(networks) == 1 else None
     return Struct({
         "EndpointID": "", **_addresses(first), "Bridge": "", "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0, "Ports": _port_bindings(config, exposed=True), "SandboxKey": _netns(subject),
+        "LinkLocalIPv6PrefixLen": 0, "Ports": _port_bindings(config, exposed=config.net_ns.mode != "none"),
+        "SandboxKey": _netns(subject),
         **({"Networks": networks} if networks else {}),
     })
 
@@ -312,6 +315,11 @@ def _annotations(subject: _Subject) -> dict[str, str]:
         flags = (("autoremove", config.auto_remove), ("init", config.init), ("privileged", config.privileged),
                  ("publish-all", config.publish_all))
         found = {**config.annotations, **{f"io.podman.annotations.{name}": "TRUE" for name, said in flags if said}}
+    security = config.security
+    labels = ["disable"] if security.label_disable else list(security.label_options)
+    for name, value in (("label", ",".join(labels)), ("seccomp", security.seccomp), ("apparmor", security.apparmor)):
+        if value:
+            found[f"io.podman.annotations.{name}"] = value
     return {name: value for name, value in sorted(found.items()) if name not in _HIDDEN_ANNOTATIONS}
 
 
