@@ -9,9 +9,9 @@ import stat
 import tarfile
 from typing import TYPE_CHECKING
 
+from podling.store.archive.extract import UnpackOptions
 from podling.store.archive.pack import pack
 from podling.store.archive.unpack import Unpacked, unpack
-from podling.store.archive.extract import UnpackOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,17 +26,41 @@ def octal(value: int, width: int) -> bytes:
     return b"%0*o\0" % (width - 1, value)
 
 
-def header(name: bytes, kind: bytes = b"0", *, size: int = 0, mode: int = 0o644, uid: int | None = None, gid: int | None = None,
-           mtime: int = 1_700_000_000, link: bytes = b"", magic: bytes = USTAR, prefix: bytes = b"", device: tuple[int, int] = (0, 0),
-           fields: dict[int, bytes] | None = None) -> bytes:
+def header(
+    name: bytes,
+    kind: bytes = b"0",
+    *,
+    size: int = 0,
+    mode: int = 0o644,
+    uid: int | None = None,
+    gid: int | None = None,
+    mtime: int = 1_700_000_000,
+    link: bytes = b"",
+    magic: bytes = USTAR,
+    prefix: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+    fields: dict[int, bytes] | None = None,
+) -> bytes:
     """One header block with a right checksum. ``fields``: bytes put at these offsets, whatever they mean."""
     block = bytearray(BLOCK)
     uid = os.geteuid() if uid is None else uid
     gid = os.getegid() if gid is None else gid
-    for offset, value in ((0, name[:100]), (100, octal(mode, 8)), (108, octal(uid, 8)), (116, octal(gid, 8)), (124, octal(size, 12)),
-                          (136, octal(mtime, 12)), (156, kind), (157, link[:100]), (257, magic), (329, octal(device[0], 8)),
-                          (337, octal(device[1], 8)), (345, prefix), *(fields or {}).items()):
-        block[offset:offset + len(value)] = value
+    for offset, value in (
+        (0, name[:100]),
+        (100, octal(mode, 8)),
+        (108, octal(uid, 8)),
+        (116, octal(gid, 8)),
+        (124, octal(size, 12)),
+        (136, octal(mtime, 12)),
+        (156, kind),
+        (157, link[:100]),
+        (257, magic),
+        (329, octal(device[0], 8)),
+        (337, octal(device[1], 8)),
+        (345, prefix),
+        *(fields or {}).items(),
+    ):
+        block[offset : offset + len(value)] = value
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)
@@ -134,9 +158,16 @@ def snapshot(top: Path | str, *, times: bool = True) -> dict[str, tuple[object, 
             path = os.path.join(parent, name)
             status = os.lstat(path)
             short = os.path.relpath(path, top)
-            found[short] = (stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
-                            _content(path, status), status.st_mtime_ns if times else 0, _xattrs(path),
-                            inodes.setdefault(status.st_ino, short) if not stat.S_ISDIR(status.st_mode) else "")
+            found[short] = (
+                stat.S_IFMT(status.st_mode),
+                stat.S_IMODE(status.st_mode),
+                status.st_uid,
+                status.st_gid,
+                _content(path, status),
+                status.st_mtime_ns if times else 0,
+                _xattrs(path),
+                inodes.setdefault(status.st_ino, short) if not stat.S_ISDIR(status.st_mode) else "",
+            )
     return found
 
 

@@ -52,9 +52,9 @@ class _Histories:
         return self._known[image_id]
 
     def is_child(self, parent: str, child: str) -> bool:
-        """Whether the child's history is the parent's and one step more."""
-        theirs = self.of(child)
-        return len(theirs) > 0 and theirs[:-1] == self.of(parent)
+        """Whether the child's history is the parent's and one step more; an image without history has no children."""
+        theirs, ours = self.of(child), self.of(parent)
+        return len(ours) > 0 and theirs[:-1] == ours
 
 
 def parent(database: Database, image_id: str) -> str:

@@ -14,18 +14,53 @@ from podling.errors import PodlingError
 from tests.support import archives
 from tests.support.archives import archive, directory, hard_link, member, symlink
 
-NAMES = st.sampled_from([b"a", b"b", b"a/b", b"a/c", b"a/b/c", b"b/a", b"./a", b"/a", b"a/", b"..", b"../x", b"a/../b", b".", b"./", b"",
-                         b".wh.a", b"a/.wh.b", b"a/.wh..wh..opq", b".wh..wh..opq", b".wh.", b".wh...", b".wh..wh.plnk/x", b"a//b",
-                         b"a/./b", b"x" * 100, b"\xff\xfe", b"a/b/../../../outside/f"])
+NAMES = st.sampled_from(
+    [
+        b"a",
+        b"b",
+        b"a/b",
+        b"a/c",
+        b"a/b/c",
+        b"b/a",
+        b"./a",
+        b"/a",
+        b"a/",
+        b"..",
+        b"../x",
+        b"a/../b",
+        b".",
+        b"./",
+        b"",
+        b".wh.a",
+        b"a/.wh.b",
+        b"a/.wh..wh..opq",
+        b".wh..wh..opq",
+        b".wh.",
+        b".wh...",
+        b".wh..wh.plnk/x",
+        b"a//b",
+        b"a/./b",
+        b"x" * 100,
+        b"\xff\xfe",
+        b"a/b/../../../outside/f",
+    ]
+)
 CONTENTS = st.sampled_from([b"", b"1", b"x" * 511, b"y" * 512, b"z" * 1500])
 ONE = st.one_of(
     st.builds(member, NAMES, CONTENTS, mode=st.sampled_from([0, 0o644, 0o4755, 0o7777])),
     st.builds(directory, NAMES, st.sampled_from([0o755, 0o700, 0o2777])),
-    st.builds(symlink, NAMES, NAMES), st.builds(hard_link, NAMES, NAMES),
+    st.builds(symlink, NAMES, NAMES),
+    st.builds(hard_link, NAMES, NAMES),
     st.builds(lambda name: archives.header(name, b"6"), NAMES),
     st.builds(lambda name, content: archives.gnu_long(name) + member(b"short", content), NAMES, CONTENTS),
-    st.builds(lambda name, link, content: archives.pax([(b"path", name), (b"linkpath", link), (b"SCHILY.xattr.user.x", b"1")])
-              + member(b"short", content), NAMES, NAMES, CONTENTS),
+    st.builds(
+        lambda name, link, content: (
+            archives.pax([(b"path", name), (b"linkpath", link), (b"SCHILY.xattr.user.x", b"1")]) + member(b"short", content)
+        ),
+        NAMES,
+        NAMES,
+        CONTENTS,
+    ),
 )
 MEMBERS = st.lists(ONE, max_size=12)
 
@@ -63,16 +98,19 @@ def test_bytes_changed_anywhere(members, changes, cut):
     data = bytearray(archive(*members))
     for at, value in changes:
         data[at % len(data)] = value
-    check(bytes(data[:len(data) - cut % 600] if cut % 3 == 0 else data))
+    check(bytes(data[: len(data) - cut % 600] if cut % 3 == 0 else data))
 
 
-@given(MEMBERS, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 511), st.binary(min_size=1, max_size=12)), min_size=1, max_size=3))
+@given(
+    MEMBERS,
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 511), st.binary(min_size=1, max_size=12)), min_size=1, max_size=3),
+)
 def test_fields_changed_with_right_checksums(members, changes):
     """The checksum keeps random changes from getting far; so it is put right again."""
-    blocks = [bytearray(archive(*members)[at:at + 512]) for at in range(0, len(archive(*members)), 512)]
+    blocks = [bytearray(archive(*members)[at : at + 512]) for at in range(0, len(archive(*members)), 512)]
     for number, at, value in changes:
         block = blocks[number % len(blocks)]
-        block[at:at + len(value)] = value
+        block[at : at + len(value)] = value
         del block[512:]
         block[148:156] = b" " * 8
         block[148:156] = b"%06o\0 " % sum(block)

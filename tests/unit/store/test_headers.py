@@ -15,17 +15,31 @@ def parse(block: bytes) -> headers.Entry:
     return HeaderParser().parse(block, 0)
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    (b"0000644\0", 0o644), (b"000644 \0", 0o644), (b"   644 \0", 0o644), (b"644\0\0\0\0\0", 0o644), (b"00000644", 0o644),
-    (b"\0" * 8, 0), (b" " * 8, 0), (b"777777777777", 0o777777777777), (b"12\0garbage", 0o12),
-    (b"\x80\0\0\0\0\0\0\x01", 1), (b"\x80" + bytes(3) + b"\0\0\0\x02\0\0\0\0", 1 << 33),
-    (b"\xff" * 12, -1), (b"\xff\xff\xff\xff\xff\xff\xff\xfe", -2),
-])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"0000644\0", 0o644),
+        (b"000644 \0", 0o644),
+        (b"   644 \0", 0o644),
+        (b"644\0\0\0\0\0", 0o644),
+        (b"00000644", 0o644),
+        (b"\0" * 8, 0),
+        (b" " * 8, 0),
+        (b"777777777777", 0o777777777777),
+        (b"12\0garbage", 0o12),
+        (b"\x80\0\0\0\0\0\0\x01", 1),
+        (b"\x80" + bytes(3) + b"\0\0\0\x02\0\0\0\0", 1 << 33),
+        (b"\xff" * 12, -1),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xfe", -2),
+    ],
+)
 def test_numbers(field, value):
     assert parse_number(field) == value
 
 
-@pytest.mark.parametrize("field", [b"0000648\0", b"0000x44\0", b"-000644\0", b"0o00644\0", b"00_0644\0", b"\x80" + b"\xff" * 11])
+@pytest.mark.parametrize(
+    "field", [b"0000648\0", b"0000x44\0", b"-000644\0", b"0o00644\0", b"00_0644\0", b"\x80" + b"\xff" * 11]
+)
 def test_numbers_that_are_none(field):
     with pytest.raises(Corrupt):
         parse_number(field)
@@ -36,11 +50,20 @@ def test_numbers_are_read_as_they_were_written(value):
     assert parse_number(format_octal(value, 12)) == value
 
 
-@pytest.mark.parametrize(("text", "nanoseconds"), [
-    (b"0", 0), (b"1700000000", 1_700_000_000 * 10**9), (b"1.5", 1_500_000_000), (b"1.000000001", 1_000_000_001),
-    (b"1.0000000019999", 1_000_000_001), (b"-1.5", -1_500_000_000), (b"-0.5", -500_000_000), (b"1.", 1_000_000_000),
-    (b"99999999999999999", (1 << 35) * 10**9),
-])
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        (b"0", 0),
+        (b"1700000000", 1_700_000_000 * 10**9),
+        (b"1.5", 1_500_000_000),
+        (b"1.000000001", 1_000_000_001),
+        (b"1.0000000019999", 1_000_000_001),
+        (b"-1.5", -1_500_000_000),
+        (b"-0.5", -500_000_000),
+        (b"1.", 1_000_000_000),
+        (b"99999999999999999", (1 << 35) * 10**9),
+    ],
+)
 def test_pax_times(text, nanoseconds):
     assert parse_pax_time(text) == nanoseconds
 
@@ -65,13 +88,30 @@ def test_pax_numbers_that_are_none(text):
 def test_a_header():
     entry = parse(archives.header(b"a/b", size=5, mode=0o4755, uid=7, gid=8, mtime=9))
     assert (entry.name, entry.kind, entry.size, entry.mode, entry.uid, entry.gid, entry.mtime) == (
-        b"a/b", headers.FILE, 5, 0o4755, 7, 8, 9 * 10**9)
+        b"a/b",
+        headers.FILE,
+        5,
+        0o4755,
+        7,
+        8,
+        9 * 10**9,
+    )
 
 
-@pytest.mark.parametrize(("kind", "found"), [
-    (b"0", headers.FILE), (b"\0", headers.FILE), (b"7", headers.FILE), (b"1", headers.LINK), (b"2", headers.SYMLINK),
-    (b"3", headers.CHAR), (b"4", headers.BLOCK_DEVICE), (b"5", headers.DIRECTORY), (b"6", headers.FIFO),
-])
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (b"0", headers.FILE),
+        (b"\0", headers.FILE),
+        (b"7", headers.FILE),
+        (b"1", headers.LINK),
+        (b"2", headers.SYMLINK),
+        (b"3", headers.CHAR),
+        (b"4", headers.BLOCK_DEVICE),
+        (b"5", headers.DIRECTORY),
+        (b"6", headers.FIFO),
+    ],
+)
 def test_kinds(kind, found):
     assert parse(archives.header(b"x", kind)).kind == found
 
@@ -129,8 +169,24 @@ def test_pax_records():
     assert parse_pax(body.rstrip(b"\0")) == [(b"path", b"a b=c\nd"), (b"empty", b""), (b"SCHILY.xattr.user.x", b"\0\xff=")]
 
 
-@pytest.mark.parametrize("body", [b"x", b"5 a=b", b"6 a=b", b"99 a=b\n", b"6 a b\n", b"5 =b\n", b"7 \0a=b\n", b"-6 a=b\n", b"0 a=b\n",
-                                  b"3 a=b\n", b" 6 a=b\n", b"6a=b\n", b"1" * 30 + b" a=b\n"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x",
+        b"5 a=b",
+        b"6 a=b",
+        b"99 a=b\n",
+        b"6 a b\n",
+        b"5 =b\n",
+        b"7 \0a=b\n",
+        b"-6 a=b\n",
+        b"0 a=b\n",
+        b"3 a=b\n",
+        b" 6 a=b\n",
+        b"6a=b\n",
+        b"1" * 30 + b" a=b\n",
+    ],
+)
 def test_pax_records_that_are_none(body):
     with pytest.raises(Corrupt):
         parse_pax(body)
@@ -138,18 +194,47 @@ def test_pax_records_that_are_none(body):
 
 def test_pax_records_override_the_header_and_empty_ones_do_not():
     entry = parse(archives.header(b"x", size=5, uid=1, gid=2))
-    apply_pax(entry, [(b"path", b"long"), (b"size", b"7"), (b"uid", b"70000"), (b"gid", b""), (b"mtime", b"3.25"),
-                      (b"linkpath", b"l"), (b"SCHILY.xattr.user.a", b"1"), (b"comment", b"nothing")])
+    apply_pax(
+        entry,
+        [
+            (b"path", b"long"),
+            (b"size", b"7"),
+            (b"uid", b"70000"),
+            (b"gid", b""),
+            (b"mtime", b"3.25"),
+            (b"linkpath", b"l"),
+            (b"SCHILY.xattr.user.a", b"1"),
+            (b"comment", b"nothing"),
+        ],
+    )
     assert (entry.name, entry.size, entry.uid, entry.gid, entry.mtime, entry.link, entry.xattrs) == (
-        b"long", 7, 70000, 2, 3_250_000_000, b"l", {b"user.a": b"1"})
+        b"long",
+        7,
+        70000,
+        2,
+        3_250_000_000,
+        b"l",
+        {b"user.a": b"1"},
+    )
 
 
-@pytest.mark.parametrize("values", [
-    {"name": b"short"}, {"name": b"n" * 100}, {"name": b"d/" + b"n" * 150}, {"name": "ü".encode()},
-    {"name": b"x", "size": 1 << 40}, {"name": b"x", "uid": 1 << 22, "gid": 1 << 31}, {"name": b"x", "mtime": 5 * 10**9 + 1},
-    {"name": b"x", "mtime": -(10**9)}, {"name": b"x", "kind": b"2", "link": b"l" * 300}, {"name": b"x", "kind": b"3", "device": (8, 1)},
-    {"name": b"x", "xattrs": {b"user.a": b"\0\n=", b"security.capability": b"\1"}}, {"name": b"x", "mode": 0o7777},
-])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": b"short"},
+        {"name": b"n" * 100},
+        {"name": b"d/" + b"n" * 150},
+        {"name": "ü".encode()},
+        {"name": b"x", "size": 1 << 40},
+        {"name": b"x", "uid": 1 << 22, "gid": 1 << 31},
+        {"name": b"x", "mtime": 5 * 10**9 + 1},
+        {"name": b"x", "mtime": -(10**9)},
+        {"name": b"x", "kind": b"2", "link": b"l" * 300},
+        {"name": b"x", "kind": b"3", "device": (8, 1)},
+        {"name": b"x", "xattrs": {b"user.a": b"\0\n=", b"security.capability": b"\1"}},
+        {"name": b"x", "mode": 0o7777},
+    ],
+)
 def test_headers_are_read_as_they_were_written(values):
     from podling.store.archive.reader import Reader, Stream
 

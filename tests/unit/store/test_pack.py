@@ -17,8 +17,17 @@ LARGE = os.urandom(3 << 20)
 @pytest.fixture
 def layer(tmp_path):
     path = tmp_path / "layer"
-    archives.unpack_into(path, archive(directory(b"d"), member(b"d/small", b"content"), member(b"large", LARGE), member(b"empty"),
-                                       member(b"twice", b"first"), member(b"twice", b"second")))
+    archives.unpack_into(
+        path,
+        archive(
+            directory(b"d"),
+            member(b"d/small", b"content"),
+            member(b"large", LARGE),
+            member(b"empty"),
+            member(b"twice", b"first"),
+            member(b"twice", b"second"),
+        ),
+    )
     return path
 
 
@@ -27,10 +36,19 @@ def test_chunks_are_of_a_handy_size(layer):
     assert all(1 << 20 <= size <= 2 << 20 for size in sizes[:-1])
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("d/small", b"changed"), ("d/small", b"shorter"[:3]), ("d/small", b"much longer"), ("d/small", b""), ("large", LARGE[:-1]), ("large", LARGE + b"x"),
-    ("large", LARGE[:-1] + bytes([LARGE[-1] ^ 1])), ("twice", b"first!"),
-])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("d/small", b"changed"),
+        ("d/small", b"shorter"[:3]),
+        ("d/small", b"much longer"),
+        ("d/small", b""),
+        ("large", LARGE[:-1]),
+        ("large", LARGE + b"x"),
+        ("large", LARGE[:-1] + bytes([LARGE[-1] ^ 1])),
+        ("twice", b"first!"),
+    ],
+)
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_changed_file_is_named(layer, name, content, verify):
     (layer / "diff" / name).write_bytes(content)
@@ -73,9 +91,9 @@ def test_a_tar_split_that_is_damaged_anywhere_is_corrupt(layer):
     good = path.read_bytes()
     wanted = archives.packed(layer)
     for at in range(0, len(good), 3):
-        path.write_bytes(good[:at] + bytes([good[at] ^ 0x55]) + good[at + 1:])
+        path.write_bytes(good[:at] + bytes([good[at] ^ 0x55]) + good[at + 1 :])
         try:
-            assert archives.packed(layer) == wanted        # a bit that means nothing, in the compressed index
+            assert archives.packed(layer) == wanted  # a bit that means nothing, in the compressed index
         except Corrupt:
             continue
     for end in range(0, len(good), 5):
@@ -106,4 +124,6 @@ def test_no_descriptor_stays_open(layer):
 
 @pytest.mark.parametrize("count", [0, 1, 2000])
 def test_any_number_of_members(tmp_path, count):
-    archives.assert_round_trip(tmp_path / "many", archive(*(member(b"f%d" % number, b"x" * (number % 700)) for number in range(count))))
+    archives.assert_round_trip(
+        tmp_path / "many", archive(*(member(b"f%d" % number, b"x" * (number % 700)) for number in range(count)))
+    )

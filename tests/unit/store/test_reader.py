@@ -28,9 +28,16 @@ def read_all(data: bytes, most: int = 1 << 20, **limits: int) -> tuple[list[tupl
 
 @pytest.mark.parametrize("most", CUTS)
 def test_chunks_do_not_matter(most):
-    data = archives.archive(archives.directory(b"d/"), archives.member(b"d/a", b"x" * 1000), archives.member(b"d/b"),
-                            archives.gnu_long(b"d/" + b"l" * 300), archives.member(b"cut", b"y" * 512),
-                            archives.pax([(b"path", b"p" * 200)]), archives.member(b"cut", b"z"), end=bytes(10240))
+    data = archives.archive(
+        archives.directory(b"d/"),
+        archives.member(b"d/a", b"x" * 1000),
+        archives.member(b"d/b"),
+        archives.gnu_long(b"d/" + b"l" * 300),
+        archives.member(b"cut", b"y" * 512),
+        archives.pax([(b"path", b"p" * 200)]),
+        archives.member(b"cut", b"z"),
+        end=bytes(10240),
+    )
     found, skeleton = read_all(data, most)
     assert found == [(b"d/", b""), (b"d/a", b"x" * 1000), (b"d/b", b""), (b"d/" + b"l" * 300, b"y" * 512), (b"p" * 200, b"z")]
     assert len(skeleton) == len(data) - 1000 - 512 - 1
@@ -38,7 +45,9 @@ def test_chunks_do_not_matter(most):
 
 @pytest.mark.parametrize("most", CUTS)
 def test_the_skeleton_is_the_archive_without_contents(most):
-    data = archives.archive(archives.member(b"a", b"A" * 700), archives.member(b"b", b"B" * 512), end=bytes(1024) + b"after the end")
+    data = archives.archive(
+        archives.member(b"a", b"A" * 700), archives.member(b"b", b"B" * 512), end=bytes(1024) + b"after the end"
+    )
     _, skeleton = read_all(data, most)
     assert skeleton == data.replace(b"A" * 700, b"").replace(b"B" * 512, b"")
 
@@ -87,15 +96,21 @@ def test_limits():
 
 
 def test_long_gnu_names_and_links():
-    data = archives.archive(archives.gnu_long(b"n" * 500), archives.gnu_long(b"l" * 500, b"K"), archives.symlink(b"cut", b"cut"))
+    data = archives.archive(
+        archives.gnu_long(b"n" * 500), archives.gnu_long(b"l" * 500, b"K"), archives.symlink(b"cut", b"cut")
+    )
     reader = Reader(Stream(archives.reader(data), lambda piece: None))
     entry = reader.next()
     assert (entry.name, entry.link, entry.kind) == (b"n" * 500, b"l" * 500, headers.SYMLINK)
 
 
 def test_what_a_global_header_says_is_left_out():
-    data = archives.archive(archives.pax([(b"path", b"all"), (b"uid", b"77"), (b"comment", b"commit")], b"g"),
-                            archives.member(b"a", b"1", uid=5), archives.member(b"label", b"", b"V"), archives.member(b"b", b"2"))
+    data = archives.archive(
+        archives.pax([(b"path", b"all"), (b"uid", b"77"), (b"comment", b"commit")], b"g"),
+        archives.member(b"a", b"1", uid=5),
+        archives.member(b"label", b"", b"V"),
+        archives.member(b"b", b"2"),
+    )
     assert read_all(data)[0] == [(b"a", b"1"), (b"b", b"2")]
 
 
@@ -129,14 +144,18 @@ def test_only_files_have_content(kind):
 
 
 def test_the_old_unix_format():
-    data = archives.archive(archives.header(b"d/", b"\0", magic=b"\0" * 8), archives.member(b"d/f", b"1", b"\0", magic=b"\0" * 8))
+    data = archives.archive(
+        archives.header(b"d/", b"\0", magic=b"\0" * 8), archives.member(b"d/f", b"1", b"\0", magic=b"\0" * 8)
+    )
     assert read_all(data)[0] == [(b"d/", b""), (b"d/f", b"1")]
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_tars_of_the_standard_library(form):
     members = []
-    for number, name in enumerate(["plain", "d/" * 30 + "deep", *(["ü" * 60, "x" * 300] if form != tarfile.USTAR_FORMAT else [])]):
+    for number, name in enumerate(
+        ["plain", "d/" * 30 + "deep", *(["ü" * 60, "x" * 300] if form != tarfile.USTAR_FORMAT else [])]
+    ):
         members.append((tarfile.TarInfo(name), bytes([65 + number]) * (number * 700)))
     data = archives.by_tarfile(members, form)
     assert read_all(data)[0] == [(info.name.encode(), content) for info, content in members]

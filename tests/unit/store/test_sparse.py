@@ -18,7 +18,7 @@ REAL = 40000
 def expected() -> bytes:
     content = bytearray(REAL)
     for (offset, length), data in zip(SEGMENTS, DATA, strict=False):
-        content[offset:offset + length] = data
+        content[offset : offset + length] = data
     return bytes(content)
 
 
@@ -28,8 +28,13 @@ def gnu_map(segments: list[tuple[int, int]]) -> bytes:
 
 def old_gnu(segments: list[tuple[int, int]], data: bytes, real: int) -> bytes:
     first, rest = segments[:4], segments[4:]
-    out = archives.header(b"s", b"S", size=len(data), magic=archives.GNU,
-                          fields={386: gnu_map(first), 482: b"\1" if rest else b"\0", 483: archives.octal(real, 12)})
+    out = archives.header(
+        b"s",
+        b"S",
+        size=len(data),
+        magic=archives.GNU,
+        fields={386: gnu_map(first), 482: b"\1" if rest else b"\0", 483: archives.octal(real, 12)},
+    )
     while rest:
         block, rest = gnu_map(rest[:21]), rest[21:]
         out += block.ljust(504, b"\0") + (b"\1" if rest else b"\0") + bytes(7)
@@ -45,15 +50,23 @@ def pax_0_0(segments: list[tuple[int, int]], data: bytes, real: int) -> bytes:
 
 def pax_0_1(segments: list[tuple[int, int]], data: bytes, real: int) -> bytes:
     text = b",".join(b"%d,%d" % segment for segment in segments)
-    records = [(b"GNU.sparse.size", b"%d" % real), (b"GNU.sparse.numblocks", b"%d" % len(segments)), (b"GNU.sparse.map", text),
-               (b"GNU.sparse.name", b"s")]
+    records = [
+        (b"GNU.sparse.size", b"%d" % real),
+        (b"GNU.sparse.numblocks", b"%d" % len(segments)),
+        (b"GNU.sparse.map", text),
+        (b"GNU.sparse.name", b"s"),
+    ]
     return archives.pax(records) + archives.member(b"GNUSparseFile.1/s", data)
 
 
 def pax_1_0(segments: list[tuple[int, int]], data: bytes, real: int) -> bytes:
     text = b"%d\n" % len(segments) + b"".join(b"%d\n%d\n" % segment for segment in segments)
-    records = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.name", b"s"),
-               (b"GNU.sparse.realsize", b"%d" % real)]
+    records = [
+        (b"GNU.sparse.major", b"1"),
+        (b"GNU.sparse.minor", b"0"),
+        (b"GNU.sparse.name", b"s"),
+        (b"GNU.sparse.realsize", b"%d" % real),
+    ]
     return archives.pax(records) + archives.member(b"GNUSparseFile.1/s", archives.padded(text) + data)
 
 
@@ -85,19 +98,33 @@ def test_a_file_that_is_one_hole(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("segments", "stored", "real"), [
-    ([(0, 10), (5, 10)], 20, 100), ([(10, 10), (0, 10)], 20, 100), ([(0, 10)], 20, 100), ([(0, 20)], 10, 100), ([(95, 10)], 10, 100),
-    ([(0, 10)], 10, 5),
-])
+@pytest.mark.parametrize(
+    ("segments", "stored", "real"),
+    [
+        ([(0, 10), (5, 10)], 20, 100),
+        ([(10, 10), (0, 10)], 20, 100),
+        ([(0, 10)], 20, 100),
+        ([(0, 20)], 10, 100),
+        ([(95, 10)], 10, 100),
+        ([(0, 10)], 10, 5),
+    ],
+)
 def test_maps_that_contradict_themselves_are_corrupt(form, segments, stored, real, tmp_path):
     with pytest.raises(Corrupt):
         archives.unpack_into(tmp_path / "layer", archives.archive(form(segments, b"x" * stored, real)))
 
 
-@pytest.mark.parametrize("records", [
-    [(b"GNU.sparse.map", b"1,2,3")], [(b"GNU.sparse.map", b"a,b")], [(b"GNU.sparse.map", b"-1,1")], [(b"GNU.sparse.offset", b"1")],
-    [(b"GNU.sparse.major", b"2"), (b"GNU.sparse.minor", b"0")], [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0")],
-])
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(b"GNU.sparse.map", b"1,2,3")],
+        [(b"GNU.sparse.map", b"a,b")],
+        [(b"GNU.sparse.map", b"-1,1")],
+        [(b"GNU.sparse.offset", b"1")],
+        [(b"GNU.sparse.major", b"2"), (b"GNU.sparse.minor", b"0")],
+        [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0")],
+    ],
+)
 def test_maps_that_are_none_are_corrupt(records, tmp_path):
     with pytest.raises(Corrupt):
         archives.unpack_into(tmp_path / "layer", archives.archive(archives.pax(records), archives.member(b"s", b"xyz" * 300)))
@@ -113,7 +140,9 @@ def test_maps_in_the_content_that_are_none_are_corrupt(text, tmp_path):
 
 def test_too_many_segments_are_corrupt_before_they_fill_the_memory(tmp_path):
     block = gnu_map([(0, 0)] * 21).ljust(504, b"\0") + b"\1" + bytes(7)
-    first = archives.header(b"s", b"S", magic=archives.GNU, fields={386: gnu_map([(0, 0)] * 4), 482: b"\1", 483: format_octal(1, 12)})
+    first = archives.header(
+        b"s", b"S", magic=archives.GNU, fields={386: gnu_map([(0, 0)] * 4), 482: b"\1", 483: format_octal(1, 12)}
+    )
     endless = [first]
 
     def read(size):

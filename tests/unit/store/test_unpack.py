@@ -14,9 +14,26 @@ from podling.store.archive.unpack import unpack_plain
 from tests.support import archives
 from tests.support.archives import archive, directory, hard_link, member, symlink
 
-NAMES = [(b"a", b"a"), (b"./a", b"a"), (b"/a", b"a"), (b"a/", b"a"), (b"a//b", b"a/b"), (b"a/./b", b"a/b"), (b"a/../b", b"b"),
-         (b"./", b""), (b".", b""), (b"/", b""), (b"a/..", b""), (b"//a///b//", b"a/b"), (b".hidden", b".hidden"),
-         (b"a/.hidden", b"a/.hidden"), (b"...", b"..."), (b"a/...", b"a/..."), (b"./.x", b".x"), (b"a/b/../../c", b"c")]
+NAMES = [
+    (b"a", b"a"),
+    (b"./a", b"a"),
+    (b"/a", b"a"),
+    (b"a/", b"a"),
+    (b"a//b", b"a/b"),
+    (b"a/./b", b"a/b"),
+    (b"a/../b", b"b"),
+    (b"./", b""),
+    (b".", b""),
+    (b"/", b""),
+    (b"a/..", b""),
+    (b"//a///b//", b"a/b"),
+    (b".hidden", b".hidden"),
+    (b"a/.hidden", b"a/.hidden"),
+    (b"...", b"..."),
+    (b"a/...", b"a/..."),
+    (b"./.x", b".x"),
+    (b"a/b/../../c", b"c"),
+]
 
 
 @pytest.mark.parametrize(("name", "path"), NAMES)
@@ -24,8 +41,9 @@ def test_names_are_made_clean(name, path):
     assert clean(name) == path
 
 
-@pytest.mark.parametrize("name", [b"..", b"../a", b"a/../..", b"a/../../b", b"/..", b"/../a", b"./../a", b"a/../b/../../c", b"a\0b",
-                                  b"x" * 5000])
+@pytest.mark.parametrize(
+    "name", [b"..", b"../a", b"a/../..", b"a/../../b", b"/..", b"/../a", b"./../a", b"a/../b/../../c", b"a\0b", b"x" * 5000]
+)
 def test_names_that_lead_out_are_corrupt(name):
     with pytest.raises(Corrupt):
         clean(name)
@@ -41,8 +59,14 @@ def modes(layer, *names: str) -> list[int]:
 
 
 def test_members_of_every_kind(layer):
-    data = archive(directory(b"d/", 0o750, mtime=1000), member(b"d/f", b"content", mode=0o640, mtime=2000), symlink(b"d/l", b"f"),
-                   hard_link(b"h", b"d/f", mode=0o640, mtime=2000), archives.header(b"p", b"6", mode=0o600), member(b"empty"))
+    data = archive(
+        directory(b"d/", 0o750, mtime=1000),
+        member(b"d/f", b"content", mode=0o640, mtime=2000),
+        symlink(b"d/l", b"f"),
+        hard_link(b"h", b"d/f", mode=0o640, mtime=2000),
+        archives.header(b"p", b"6", mode=0o600),
+        member(b"empty"),
+    )
     unpacked = archives.assert_round_trip(layer, data)
     top = layer / "diff"
     assert (top / "d/f").read_bytes() == b"content"
@@ -50,32 +74,63 @@ def test_members_of_every_kind(layer):
     assert os.path.samefile(top / "h", top / "d/f")
     assert stat.S_ISFIFO(os.stat(top / "p").st_mode)
     assert modes(layer, "d", "d/f", "p") == [0o750, 0o640, 0o600]
-    assert [os.lstat(top / name).st_mtime for name in ("d", "d/f", "d/l", "h", "p")] == [1000, 2000, 1_700_000_000, 2000,
-                                                                                         1_700_000_000]
+    assert [os.lstat(top / name).st_mtime for name in ("d", "d/f", "d/l", "h", "p")] == [
+        1000,
+        2000,
+        1_700_000_000,
+        2000,
+        1_700_000_000,
+    ]
     assert (unpacked.entries, unpacked.size, unpacked.missing_parents, unpacked.has_root) == (6, 7, (), False)
 
 
 def test_modes_do_not_depend_on_the_umask(layer):
     before = os.umask(0o077)
     try:
-        archives.unpack_into(layer, archive(directory(b"d", 0o777), directory(b"s", 0o1777), directory(b"g", 0o2775),
-                                            member(b"f", b"x", mode=0o666), member(b"u", b"x", mode=0o4755),
-                                            archives.header(b"p", b"6", mode=0o622), member(b"g/below"), member(b"m/f")))
+        archives.unpack_into(
+            layer,
+            archive(
+                directory(b"d", 0o777),
+                directory(b"s", 0o1777),
+                directory(b"g", 0o2775),
+                member(b"f", b"x", mode=0o666),
+                member(b"u", b"x", mode=0o4755),
+                archives.header(b"p", b"6", mode=0o622),
+                member(b"g/below"),
+                member(b"m/f"),
+            ),
+        )
     finally:
         os.umask(before)
     assert modes(layer, "d", "s", "g", "f", "u", "p", "m") == [0o777, 0o1777, 0o2775, 0o666, 0o4755, 0o622, 0o755]
 
 
 def test_nanoseconds_are_kept(layer):
-    archives.assert_round_trip(layer, archive(archives.pax([(b"mtime", b"1600000000.123456789")]), member(b"f"),
-                                              archives.pax([(b"mtime", b"-5.5")]), directory(b"d")))
+    archives.assert_round_trip(
+        layer,
+        archive(
+            archives.pax([(b"mtime", b"1600000000.123456789")]),
+            member(b"f"),
+            archives.pax([(b"mtime", b"-5.5")]),
+            directory(b"d"),
+        ),
+    )
     assert os.stat(layer / "diff/f").st_mtime_ns == 1_600_000_000_123_456_789
     assert os.stat(layer / "diff/d").st_mtime_ns == -5_500_000_000
 
 
 def test_times_of_directories_are_those_of_the_archive_whatever_came_into_them(layer):
-    archives.unpack_into(layer, archive(directory(b"a", mtime=1000), directory(b"a/b", mtime=2000), member(b"a/b/c"), member(b"a/d"),
-                                        directory(b"./", mtime=3000), member(b"e")))
+    archives.unpack_into(
+        layer,
+        archive(
+            directory(b"a", mtime=1000),
+            directory(b"a/b", mtime=2000),
+            member(b"a/b/c"),
+            member(b"a/d"),
+            directory(b"./", mtime=3000),
+            member(b"e"),
+        ),
+    )
     assert [int(os.stat(layer / "diff" / name).st_mtime) for name in ("a", "a/b", ".")] == [1000, 2000, 3000]
 
 
@@ -97,16 +152,29 @@ def test_a_large_file_in_small_chunks(layer):
 
 
 def test_xattrs(layer):
-    data = archive(archives.pax([(b"SCHILY.xattr.user.a", b"1\0\n="), (b"SCHILY.xattr.user.b", b"2")]), member(b"f", b"x"),
-                   archives.pax([(b"SCHILY.xattr.user.d", b"3")]), directory(b"d"), member(b"plain"))
+    data = archive(
+        archives.pax([(b"SCHILY.xattr.user.a", b"1\0\n="), (b"SCHILY.xattr.user.b", b"2")]),
+        member(b"f", b"x"),
+        archives.pax([(b"SCHILY.xattr.user.d", b"3")]),
+        directory(b"d"),
+        member(b"plain"),
+    )
     archives.assert_round_trip(layer, data)
     assert {name: os.getxattr(layer / "diff/f", name) for name in os.listxattr(layer / "diff/f")} == {
-        "user.a": b"1\0\n=", "user.b": b"2"}
+        "user.a": b"1\0\n=",
+        "user.b": b"2",
+    }
     assert os.getxattr(layer / "diff/d", "user.d") == b"3"
 
 
 def test_xattrs_that_would_steer_overlay_or_belong_to_the_host_are_left_out(layer):
-    names = (b"trusted.overlay.redirect", b"trusted.overlay.opaque", b"user.overlay.metacopy", b"user.overlay.opaque", b"security.selinux")
+    names = (
+        b"trusted.overlay.redirect",
+        b"trusted.overlay.opaque",
+        b"user.overlay.metacopy",
+        b"user.overlay.opaque",
+        b"security.selinux",
+    )
     records = [(b"SCHILY.xattr." + name, b"y") for name in names]
     archives.assert_round_trip(layer, archive(archives.pax(records), member(b"f"), archives.pax(records), directory(b"d")))
     for name in ("f", "d"):
@@ -114,7 +182,9 @@ def test_xattrs_that_would_steer_overlay_or_belong_to_the_host_are_left_out(laye
 
 
 def test_xattrs_that_the_file_system_does_not_know_are_left_out(layer):
-    archives.unpack_into(layer, archive(archives.pax([(b"SCHILY.xattr.strange", b"y"), (b"SCHILY.xattr.user.a", b"1")]), member(b"f")))
+    archives.unpack_into(
+        layer, archive(archives.pax([(b"SCHILY.xattr.strange", b"y"), (b"SCHILY.xattr.user.a", b"1")]), member(b"f"))
+    )
     assert os.listxattr(layer / "diff/f") == ["user.a"]
 
 
@@ -143,23 +213,44 @@ def test_a_directory_given_twice_keeps_its_content_and_takes_the_later_attribute
 
 
 def test_kinds_replace_each_other(layer):
-    data = archive(directory(b"x"), directory(b"x/sub"), member(b"x/sub/f", b"deep"), member(b"x", b"file"), symlink(b"x", b"nowhere"),
-                   directory(b"x", 0o711), member(b"x/sub", b"now a file"), archives.header(b"x", b"6", mode=0o600),
-                   directory(b"x", 0o700), member(b"x/last", b"1"))
+    data = archive(
+        directory(b"x"),
+        directory(b"x/sub"),
+        member(b"x/sub/f", b"deep"),
+        member(b"x", b"file"),
+        symlink(b"x", b"nowhere"),
+        directory(b"x", 0o711),
+        member(b"x/sub", b"now a file"),
+        archives.header(b"x", b"6", mode=0o600),
+        directory(b"x", 0o700),
+        member(b"x/last", b"1"),
+    )
     archives.assert_round_trip(layer, data)
     assert archives.snapshot(layer / "diff").keys() == {"x", "x/last"}
     assert modes(layer, "x") == [0o700]
 
 
 def test_content_is_found_again_wherever_later_members_have_moved_it(layer):
-    data = archive(member(b"a/b/c", b"1"), member(b"a/b", b"2"), member(b"a", b"3"), directory(b"a"), member(b"a/b/c", b"4"),
-                   member(b"a/b", b"5"), directory(b"a/b"), member(b"a/b/c", b"6"), member(b"a/b/c", b"7"), end=bytes(10240))
+    data = archive(
+        member(b"a/b/c", b"1"),
+        member(b"a/b", b"2"),
+        member(b"a", b"3"),
+        directory(b"a"),
+        member(b"a/b/c", b"4"),
+        member(b"a/b", b"5"),
+        directory(b"a/b"),
+        member(b"a/b/c", b"6"),
+        member(b"a/b/c", b"7"),
+        end=bytes(10240),
+    )
     archives.assert_round_trip(layer, data)
     assert (layer / "diff/a/b/c").read_bytes() == b"7"
 
 
 def test_parents_that_were_replaced_are_not_missing(layer):
-    unpacked = archives.assert_round_trip(layer, archive(member(b"a/b/f", b"1"), member(b"a", b"2"), directory(b"a"), member(b"a/c/f")))
+    unpacked = archives.assert_round_trip(
+        layer, archive(member(b"a/b/f", b"1"), member(b"a", b"2"), directory(b"a"), member(b"a/c/f"))
+    )
     assert unpacked.missing_parents == ("a/c",)
 
 
@@ -175,14 +266,24 @@ def test_many_replaced_directories_are_no_trap(layer):
 
 
 def test_a_link_of_the_same_archive_is_followed_inside(layer):
-    data = archive(directory(b"usr"), directory(b"usr/lib"), symlink(b"lib", b"usr/lib"), member(b"lib/f", b"1"),
-                   symlink(b"abs", b"/usr/lib"), member(b"abs/g", b"2"), symlink(b"up", b"../../../usr"), member(b"up/lib/h", b"3"))
+    data = archive(
+        directory(b"usr"),
+        directory(b"usr/lib"),
+        symlink(b"lib", b"usr/lib"),
+        member(b"lib/f", b"1"),
+        symlink(b"abs", b"/usr/lib"),
+        member(b"abs/g", b"2"),
+        symlink(b"up", b"../../../usr"),
+        member(b"up/lib/h", b"3"),
+    )
     archives.assert_round_trip(layer, data)
     assert sorted(os.listdir(layer / "diff/usr/lib")) == ["f", "g", "h"]
 
 
 def test_what_was_written_through_a_link_is_found_again_when_the_link_is_gone(layer):
-    data = archive(directory(b"usr"), symlink(b"lib", b"usr"), member(b"lib/f", b"1"), member(b"lib", b"file"), member(b"usr/f", b"2"))
+    data = archive(
+        directory(b"usr"), symlink(b"lib", b"usr"), member(b"lib/f", b"1"), member(b"lib", b"file"), member(b"usr/f", b"2")
+    )
     archives.assert_round_trip(layer, data)
     assert (layer / "diff/usr/f").read_bytes() == b"2"
 
@@ -194,8 +295,15 @@ def test_a_hard_link_takes_the_attributes_it_says(layer):
 
 
 def test_hard_links_through_links_and_to_links(layer):
-    data = archive(directory(b"d"), member(b"d/f", b"1"), symlink(b"s", b"d"), hard_link(b"h", b"s/f"), symlink(b"t", b"d/f"),
-                   hard_link(b"u", b"t"), hard_link(b"/v", b"./d/../d/f"))
+    data = archive(
+        directory(b"d"),
+        member(b"d/f", b"1"),
+        symlink(b"s", b"d"),
+        hard_link(b"h", b"s/f"),
+        symlink(b"t", b"d/f"),
+        hard_link(b"u", b"t"),
+        hard_link(b"/v", b"./d/../d/f"),
+    )
     archives.assert_round_trip(layer, data)
     assert os.path.samefile(layer / "diff/h", layer / "diff/d/f")
     assert os.path.samefile(layer / "diff/v", layer / "diff/d/f")
@@ -246,14 +354,24 @@ def test_whiteouts_that_are_none_are_corrupt(layer, name):
 
 
 def test_the_books_of_aufs_are_left_out_but_not_lost(layer):
-    data = archive(directory(b".wh..wh.plnk"), member(b".wh..wh.plnk/12.34", b"content"), member(b".wh..wh.aufs"), member(b".wh.f", b"content too"))
+    data = archive(
+        directory(b".wh..wh.plnk"),
+        member(b".wh..wh.plnk/12.34", b"content"),
+        member(b".wh..wh.aufs"),
+        member(b".wh.f", b"content too"),
+    )
     archives.assert_round_trip(layer, data)
     assert archives.snapshot(layer / "diff").keys() == {"f"}
 
 
 def test_whiteouts_mean_nothing_to_a_plain_tar(tmp_path):
     fd = os.open(tmp_path, os.O_RDONLY)
-    unpack_plain(archives.reader(archive(member(b".wh.f", b"1"), member(b".wh..wh..opq", b"2"), directory(b".wh.d"), member(b".wh.d/f"))), fd)
+    unpack_plain(
+        archives.reader(
+            archive(member(b".wh.f", b"1"), member(b".wh..wh..opq", b"2"), directory(b".wh.d"), member(b".wh.d/f"))
+        ),
+        fd,
+    )
     os.close(fd)
     assert archives.snapshot(tmp_path).keys() == {".wh.f", ".wh..wh..opq", ".wh.d", ".wh.d/f"}
 
@@ -277,7 +395,10 @@ def test_a_plain_tar_merges_with_what_is_there(tmp_path):
     (tmp_path / "f/below").write_text("old")
     plain(tmp_path, archive(directory(b"d", 0o755), member(b"d/both", b"new"), member(b"f", b"new")))
     assert {name: value[4] for name, value in archives.snapshot(tmp_path).items() if name != "d"} == {
-        "d/both": b"new", "d/old": b"old", "f": b"new"}
+        "d/both": b"new",
+        "d/old": b"old",
+        "f": b"new",
+    }
     assert stat.S_IMODE(os.stat(tmp_path / "d").st_mode) == 0o755
 
 
@@ -343,7 +464,9 @@ def test_hostile_archives_are_corrupt_and_touch_nothing_outside(what, tmp_path):
 
 
 def test_a_link_out_is_only_a_link(layer, tmp_path):
-    archives.assert_round_trip(layer, archive(symlink(b"s", b"../../outside"), symlink(b"e", b"/etc/passwd"), directory(b"s", 0o700)))
+    archives.assert_round_trip(
+        layer, archive(symlink(b"s", b"../../outside"), symlink(b"e", b"/etc/passwd"), directory(b"s", 0o700))
+    )
     assert not (layer / "diff/s").is_symlink()
     assert os.readlink(layer / "diff/e") == "/etc/passwd"
 
@@ -387,15 +510,20 @@ def test_no_descriptor_stays_open(layer, tmp_path):
 @pytest.mark.parametrize("depth", [1, 300])
 def test_more_directories_than_may_be_open(layer, depth):
     prefix = b"/".join([b"d"] * depth)
-    members = [archives.gnu_long(prefix + b"/%d/%b" % (number, name)) + member(b"x", b"%d" % number)
-               for name in (b"f", b"g") for number in range(400)]
+    members = [
+        archives.gnu_long(prefix + b"/%d/%b" % (number, name)) + member(b"x", b"%d" % number)
+        for name in (b"f", b"g")
+        for number in range(400)
+    ]
     archives.assert_round_trip(layer, archive(*members))
 
 
 def test_more_directories_than_are_remembered(layer, monkeypatch):
     monkeypatch.setattr("podling.store.archive.extract._SETTLE", 3)
     members = [directory(b"d%d" % number, 0o2755, mtime=1000 + number) for number in range(10)]
-    members += [member(b"d%d/f" % number) for number in range(10)] + [directory(b"d%d/sub" % number, mtime=5) for number in range(10)]
+    members += [member(b"d%d/f" % number) for number in range(10)] + [
+        directory(b"d%d/sub" % number, mtime=5) for number in range(10)
+    ]
     members += [member(b"implied%d/deep/f" % number) for number in range(10)]
     archives.assert_round_trip(layer, archive(directory(b"./", mtime=42), *members))
     assert [int(os.stat(layer / f"diff/d{number}").st_mtime) for number in range(10)] == [1000 + number for number in range(10)]

@@ -121,8 +121,7 @@ class SplitReader:
             self.checksums.byteswap()
         text = inflate(self._exactly(compressed_size, end - compressed_size), index_size)
         try:
-            index = jsontext.loads(text.decode("utf-8", "surrogateescape"))
-            self.index = Index.from_json(index)
+            self.index = _checked(Index.from_json(jsontext.loads(text.decode("utf-8", "surrogateescape"))))
         except (ValueError, TypeError, AttributeError) as error:
             raise self._damaged(str(error)) from None
 
@@ -150,3 +149,13 @@ class SplitReader:
             return inflate(data, size)
         except Corrupt as error:
             raise self._damaged(error.message) from None
+
+
+def _checked(index: Index) -> Index:
+    """The index, if everything in it has its type; ValueError otherwise."""
+    rows = [*((row, (int, str, str)) for row in index.replaced), *((row, (int, str)) for row in (*index.resolved, *index.kept))]
+    if not all(len(row) == len(types) and all(map(isinstance, row, types)) for row, types in rows):
+        raise ValueError("its index has a row of another shape")
+    if type(index.diff_id) is not str or type(index.tar_size) is not int:
+        raise ValueError("its index has fields of other types")
+    return index

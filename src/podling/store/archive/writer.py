@@ -50,6 +50,8 @@ def header(name: bytes, *, kind: bytes = b"0", size: int = 0, mode: int = 0o644,
            link: bytes = b"", device: tuple[int, int] = (0, 0), xattrs: dict[bytes, bytes] | None = None) -> bytes:
     """The header of one member: a block, with a pax header before it where the values need one. ``mtime`` in nanoseconds."""
     records: list[tuple[bytes, bytes]] = []
+    if not (_is_utf8(name) and _is_utf8(link)):
+        records.append((b"hdrcharset", b"BINARY"))  # what pax calls names that are just bytes
     if len(name) > 100 or not name.isascii():
         records.append((b"path", name))
     if len(link) > 100 or not link.isascii():
@@ -68,6 +70,15 @@ def header(name: bytes, *, kind: bytes = b"0", size: int = 0, mode: int = 0o644,
     directory, _, base = name.rstrip(b"/").rpartition(b"/")
     pax_name = (directory + b"/PaxHeaders.0/" + base if directory else b"PaxHeaders.0/" + base)[:100]
     return _block(pax_name, b"x", len(body), 0, 0, 0, 0, b"", (0, 0)) + body + bytes(-len(body) % BLOCK) + block
+
+
+def _is_utf8(name: bytes) -> bool:
+    if not name.isascii():
+        try:
+            name.decode()
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def _block(name: bytes, kind: bytes, size: int, mode: int, uid: int, gid: int, seconds: int, link: bytes,
