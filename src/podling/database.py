@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 
 from podling.errors import Corrupt, PodlingError
 
@@ -162,9 +163,23 @@ class Database:
                                hint="use that version, or another --root")
         if version < len(MIGRATIONS):
             os.chmod(path, 0o600)
-            connection.execute("PRAGMA journal_mode = WAL")
+            self._use_wal(connection)
             self._migrate(connection)
         return connection
+
+    @staticmethod
+    def _use_wal(connection: sqlite3.Connection) -> None:
+        """Switch to the write-ahead log. SQLite does not wait for another process that does so in the same instant; we do."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+            else:
+                return
 
     @staticmethod
     def _migrate(connection: sqlite3.Connection) -> None:
@@ -208,6 +223,10 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def reopen(self) -> None:
+        """Open the file again after :meth:`close`. Around a fork: SQLite's bookkeeping of locks must not be inherited."""
+        self.connection = self._open(self.path)
 
 
 class Transaction:

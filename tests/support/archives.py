@@ -156,7 +156,10 @@ def snapshot(top: Path | str, *, times: bool = True) -> dict[str, tuple[object, 
         names.sort()
         for name in sorted([*names, *files]):
             path = os.path.join(parent, name)
-            status = os.lstat(path)
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue                     # overlay lists whiteouts in a directory that only one layer has
             short = os.path.relpath(path, top)
             found[short] = (
                 stat.S_IFMT(status.st_mode),

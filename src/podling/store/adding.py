@@ -37,11 +37,9 @@ def add(layers: Layers, stream: Callable[[int], bytes], *, diff_id: str | None, 
         if diff_id is None:
             return adding.unpack(read, None)
         with Lock(layers.lock_path(f"layer-{hex_of(diff_id)}")).exclusive() as held:
+            held.remove()                       # when it is let go; who waits for it takes a new one
             found = adding.find(diff_id)        # another process may have been quicker
-            if found is None:
-                found = adding.unpack(read, diff_id)
-            held.remove()
-        return found
+            return adding.unpack(read, diff_id) if found is None else found
     finally:
         database.close()
 

@@ -117,13 +117,13 @@ class ContainerFilesystems:
             return self._copy(places.merged, lowers, read_only=read_only)
         if mounts.is_mounted(places.merged):
             return places.merged
-        for path in (places.merged, places.work):
-            make_directories(path, 0o700)
-        remove_tree(f"{places.work}/work/incompat")  # what a volatile mount leaves after a crash, to forbid the next one
-        if not os.path.isdir(places.upper):
-            _make_upper(places.upper, lowers)
         words = (*self._options, *options)
         try:
+            for path in (places.merged, places.work):
+                make_directories(path, 0o700)
+            remove_tree(f"{places.work}/work/incompat")  # what a volatile mount leaves after a crash, to forbid the next one
+            if not os.path.isdir(places.upper):
+                _make_upper(places.upper, lowers)
             if read_only:                       # the upper directory still comes first: it has the root's attributes
                 mounts.overlay(places.merged, lowers=[places.upper, *lowers], options=(*words, "ro"))
             else:
@@ -171,9 +171,9 @@ def _empty(directory: str) -> str:
 
 def _make_upper(path: str, lowers: Sequence[str]) -> None:
     """The upper directory, which gives the root its attributes: those of the topmost layer whose tar describes the root."""
+    status = _root_status(lowers)
     temporary = f"{path}.{unique_name()}"
     os.mkdir(temporary, 0o755)
-    status = _root_status(lowers)
     if status is not None:
         os.chown(temporary, status.st_uid, status.st_gid)
         os.chmod(temporary, status.st_mode & 0o7777)
