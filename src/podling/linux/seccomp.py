@@ -1,7 +1,7 @@
 """System call filters: a profile in Docker's and Podman's JSON form, resolved for one set of capabilities, and compiled.
 
 Compiled filters are for crun, which spends 10 to 20 ms a container on compiling. It takes a ready program in base64 from the
-annotation ``run.oci.seccomp_bpf_data``, found out with crun 1.8.1 and read off its source up to 1.21:
+annotation ``run.oci.seccomp_bpf_data``, as crun 1.8.1 and 1.21 showed:
 
 - The annotation wins over ``linux.seccomp``, which may be absent; then the filter's flags are crun's default (SPEC_ALLOW).
   Flags and a listener can only be given in ``linux.seccomp``.
