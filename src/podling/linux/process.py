@@ -472,7 +472,7 @@ def kill(pid: int, start: int, signal: int) -> bool:
 
 
 def takes_signal(pid: int, signal: int) -> bool:
-    """Whether a process has a handler for the signal, or has it blocked to read it by sigwait(3) or signalfd(2); True if unsure."""
+    """Whether a process handles the signal, or has it blocked to read it by sigwait(3) or signalfd(2); True if unsure."""
     bit = 1 << (signal - 1)
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
