@@ -6,7 +6,6 @@ those of the additional stores, which nothing here changes.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 from podling.errors import InUse, InvalidArgument, NoSuchImage, NotFound, PodlingError
@@ -336,7 +335,7 @@ class Images:
                     self._name(image_id, name)
                 self.database.run_many("INSERT OR IGNORE INTO image_digests (repository, digest, image_id) VALUES (?, ?, ?)",
                                        [(*_at(repo_digest), image_id) for repo_digest in repo_digests])
-        except sqlite3.IntegrityError as error:
+        except self.database.connection.IntegrityError as error:
             raise PodlingError(f"storing image {image_id}: one of its layers was removed meanwhile",
                                hint="try again") from error
         self.layer_store.release()
@@ -352,7 +351,7 @@ class Images:
         try:
             with self.database.transaction():
                 self._name(image.id, name)
-        except sqlite3.IntegrityError:
+        except self.database.connection.IntegrityError:
             raise NoSuchImage(f"{image.id}: image not known") from None
 
     def untag(self, image: Image, names: Iterable[str] | None = None) -> Listing[str]:
@@ -382,7 +381,7 @@ class Images:
             with self.database.durable():
                 if not self.database.run("DELETE FROM images WHERE id = ?", image.id):
                     raise NoSuchImage(f"{image.id}: image not known")
-        except sqlite3.IntegrityError:
+        except self.database.connection.IntegrityError:
             users = self.containers_using(image.id)
             raise InUse(f"image used by {users[0] if users else 'a container'}: image is in use by a container: consider "
                         "listing external containers and force-removing image",

@@ -19,8 +19,6 @@ from podling.store.overlay import ContainerFilesystems
 from tests.support import archives
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from podling.store.images import Images
     from tests.support.sandbox import World
 
@@ -44,7 +42,7 @@ def podman(world: World, driver: str, *argv: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(shared_world: World) -> Iterator[World]:
+def built(shared_world: World) -> World:
     world = shared_world
     context = world.path("/run/context")
     context.mkdir()
@@ -53,7 +51,7 @@ def built(shared_world: World) -> Iterator[World]:
     for driver in ("overlay", "vfs"):
         podman(world, driver, "build", "-q", "-t", "localhost/some/image:1", "/run/context")
         podman(world, driver, "tag", "localhost/some/image:1", "quay.io/other/name:2")
-    yield world
+    return world
 
 
 @pytest.fixture(params=["overlay", "vfs"])

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from tests.support import archives
 from tests.support.archives import archive, directory, member
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.sandbox import World
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service=ep
@@ -164,9 +163,7 @@ def without_privilege(top: Path) -> None:
 def test_what_needs_privilege_is_refused_clearly(world: World):
     def run() -> None:
         os.mkdir("/run/unprivileged")
-        from pathlib import Path as P
-
-        without_privilege(P("/run/unprivileged"))
+        without_privilege(Path("/run/unprivileged"))
 
     world.call(run)
 
@@ -250,8 +247,7 @@ print(next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if l
             [sys.executable, "-c", program, f"/dev/shm/podling-memory-{os.getpid()}", what],
             check=False,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**os.environ, "PYTHONPATH": "src:."},
         )
         shutil.rmtree(f"/dev/shm/podling-memory-{os.getpid()}")
