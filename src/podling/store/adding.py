@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import time
 
+from podling import log
 from podling.database import Database
-from podling.errors import Corrupt, PodlingError
+from podling.errors import Corrupt, InUse, PodlingError, explain
 from podling.linux import syscalls
 from podling.linux.files import aside, make_directories, remove_tree, sync_directory, unique_name
 from podling.linux.locks import Lock
@@ -21,8 +22,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from podling.linux.locks import Held
+
     Parents = Sequence[Layer] | Callable[[], Sequence[Layer]]
 
+# Seconds to wait for another process that unpacks the same layer, then the work is done twice. It may be waiting for us: two
+# images can have the same two layers in another order, and a layer that leaves out directories waits for those below it.
+_PATIENCE = 600.0
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
@@ -36,12 +42,26 @@ def add(layers: Layers, stream: Callable[[int], bytes], *, diff_id: str | None, 
         read = stream if progress is None else _counted(stream, progress)
         if diff_id is None:
             return adding.unpack(read, None)
-        with Lock(layers.lock_path(f"layer-{hex_of(diff_id)}")).exclusive() as held:
-            held.remove()                       # when it is let go; who waits for it takes a new one
-            found = adding.find(diff_id)        # another process may have been quicker
-            return adding.unpack(read, diff_id) if found is None else found
+        held = _wait_for_others(layers.lock_path(f"layer-{hex_of(diff_id)}"))
+        try:
+            return adding.find_or_unpack(read, diff_id)
+        finally:
+            if held is not None:
+                held.remove()                   # who waits for it takes a new one
+                held.__exit__(None, None, None)
     finally:
         database.close()
+
+
+def _wait_for_others(path: str) -> Held | None:
+    """The lock of a layer, None where another process has held it for too long."""
+    held = Lock(path).exclusive(timeout=_PATIENCE)
+    try:
+        held.__enter__()
+    except InUse as error:
+        log.info(f"not waiting any longer: {explain(error)}")
+        return None
+    return held
 
 
 def _counted(stream: Callable[[int], bytes], progress: Callable[[int], object] | None) -> Callable[[int], bytes]:
@@ -72,8 +92,12 @@ class _Adding:
             self._chain = self._parents() if callable(self._parents) else self._parents
         return self._chain
 
-    def find(self, diff_id: str) -> Layer | None:
-        """The layer, if it is there by now; ``layers`` is held already."""
+    def find_or_unpack(self, read: Callable[[int], bytes], diff_id: str) -> Layer:
+        """The layer; another process may have been quicker."""
+        found = self._find(diff_id)
+        return self.unpack(read, diff_id) if found is None else found
+
+    def _find(self, diff_id: str) -> Layer | None:
         for key in (hex_of(diff_id), *([chain_key(diff_id, self.chain)] if self.layers.is_chained(diff_id) else ())):
             found = self.layers.with_key(key)
             if found is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from podling.database import Database
 from podling.errors import Corrupt, NotFound, PodlingError
+from podling.linux.locks import Lock
 from podling.store.layers import Layers, chain_key, hex_of
 from tests.support import archives
 from tests.support.archives import archive, directory, member
@@ -212,3 +213,11 @@ def test_another_process_sees_it(layers):
     other = Database(layers.database.path)
     assert Layers(other, layers.graphroot).find(layer.diff_id) == layer
     other.close()
+
+
+def test_a_layer_is_not_waited_for_without_end(layers, monkeypatch):
+    """Two images can have the same layers in another order, and wait for each other."""
+    monkeypatch.setattr("podling.store.adding._PATIENCE", 0.05)
+    layers.hold()
+    with Lock(layers.lock_path("layer-" + hex_of(archives.digest(PLAIN)))).exclusive():
+        assert add(layers, PLAIN, diff_id=archives.digest(PLAIN)).diff_id == archives.digest(PLAIN)
