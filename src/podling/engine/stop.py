@@ -50,10 +50,10 @@ def _end(config: ContainerConfig, state: ContainerState, timeout: float) -> None
     The first process of a pid namespace does not get signals that it has no handler for: then waiting would be in vain.
     """
     if timeout != 0 and (config.pid_ns.mode != "private" or process.takes_signal(state.pid, config.stop_signal)):
-        monitor.kill(config, config.stop_signal)
+        monitor.kill(config, config.stop_signal, pid=state.pid, start=state.pid_start)
         if process.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
             return
-    monitor.kill(config, signals.SIGKILL, every=True)
+    monitor.kill(config, signals.SIGKILL, every=True, pid=state.pid, start=state.pid_start)
     if not process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
         raise PodlingError(f"container {config.id} did not end {KILL_SECONDS:.0f} seconds after SIGKILL",
                            hint=f"see what its process {state.pid} waits for: cat /proc/{state.pid}/stack")
@@ -69,7 +69,7 @@ def kill(engine: Engine, container: Container, signal: int) -> None:
         with engine.lock("container", container.id).exclusive():
             stored = engine.containers.stored_state(container.id)
             engine.containers.save_state(stored.replace(stopped_by_user=True))
-    monitor.kill(config, signal)
+    monitor.kill(config, signal, pid=state.pid, start=state.pid_start)
     if signal == signals.SIGKILL and process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
         clean_up(engine, container.id, restart=False)
 
