@@ -9,8 +9,6 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-import pytest
-
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -61,9 +59,3 @@ def _entry(name: str, kind: bytes, *, mode: int = 0o755) -> tarfile.TarInfo:
     entry.type = kind
     entry.mode = mode
     return entry
-
-
-@pytest.fixture(scope="session")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archive, made once; ``podling load`` gives it as localhost/bb:latest."""
-    return busybox_archive(tmp_path_factory.mktemp("busybox"))
