@@ -21,16 +21,21 @@ _FICLONE = 0x40049409
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
-def copy_layers(lowers: Sequence[str], target: str) -> None:
-    """Make ``target`` the tree that an overlay of ``lowers`` (topmost first) would show. PodlingError names what failed."""
+def copy_layers(lowers: Sequence[str], target: str) -> int:
+    """Make ``target`` the tree that an overlay of ``lowers`` (topmost first) would show; the bytes of its files.
+
+    PodlingError names what failed.
+    """
+    copy = _Copy()
     try:
         os.mkdir(target, 0o755)
-        _Copy().directory(list(lowers), target)
+        copy.directory(list(lowers), target)
     except OSError as error:
         hint = None
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "The driver vfs copies all layers for each container; free some space, or use the driver overlay"
         raise PodlingError(f"copying the layers to {target}", hint=hint) from error
+    return copy.size
 
 
 class _Copy:
@@ -38,6 +43,7 @@ class _Copy:
 
     def __init__(self) -> None:
         self._links: dict[tuple[int, int], str] = {}
+        self.size = 0
 
     def directory(self, sources: list[str], target: str) -> None:
         """Fill a directory with what those, topmost first, hold together; parents before children, times at the end."""
@@ -69,6 +75,7 @@ class _Copy:
                 return
         if kind == _REG:
             _copy_content(source, target)
+            self.size += status.st_size
         elif kind == _LNK:
             os.symlink(os.readlink(source), target)
         else:

@@ -3,7 +3,8 @@
     1. Nobody is between unpacking a layer and giving it to an image: the lock ``layers``, exclusively, or nothing is done here.
     2. Rows of layers that no image has are deleted; then the directories of layers without a row are renamed aside.
     3. Nobody is between making a container's directory and its row: the lock ``containers``; then the same for containers.
-    4. What lies aside is deleted, by whoever gets its lock.
+    4. What lies aside is deleted.
+    5. Downloads that broke off are kept a week, to be continued.
 
 Each step is safe at any instant: rows go before directories, durably, and a rename is what takes a directory out of sight.
 """
@@ -11,6 +12,7 @@ Each step is safe at any instant: rows go before directories, durably, and a ren
 from __future__ import annotations
 
 import os
+import time
 
 from podling import log
 from podling.errors import InUse, explain
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 
     from podling.database import Database
 
+_DOWNLOAD_SECONDS = 7 * 24 * 3600
+
 
 def collect(database: Database, graphroot: str) -> None:
     """All of it. What others are using is left for later; it costs a few listings where there is nothing to do."""
     collect_layers(database, graphroot, empty=False)
     collect_containers(database, graphroot, empty=False)
     empty_rubbish(graphroot)
-    _unused_locks(graphroot)
+    _unused_locks(f"{graphroot}/locks", "layer-")
+    _old_downloads(f"{graphroot}/blobs/sha256")
 
 
 def collect_layers(database: Database, graphroot: str, *, empty: bool = True) -> bool:
@@ -40,6 +45,8 @@ def collect_layers(database: Database, graphroot: str, *, empty: bool = True) ->
         if database.row(f"SELECT 1 FROM layers WHERE {unused} LIMIT 1") is not None:  # noqa: S608
             with database.durable():
                 database.run(f"DELETE FROM layers WHERE {unused}")  # noqa: S608
+                database.run("DELETE FROM blobs WHERE diff_id NOT IN (SELECT diff_id FROM layers)")
+                database.run("DELETE FROM blob_locations WHERE digest NOT IN (SELECT digest FROM blobs)")
         known = {key for (key,) in database.rows("SELECT key FROM layers")}
         _move_unknown(f"{graphroot}/layers", known, graphroot)
 
@@ -102,18 +109,41 @@ def empty_rubbish(graphroot: str) -> None:
             log.warning(f"deleting {path}: {explain(error)}")
 
 
-def _unused_locks(graphroot: str) -> None:
-    """Lock files of layers that nobody is unpacking any more."""
-    for name in _names(f"{graphroot}/locks"):
-        if not name.startswith("layer-"):
-            continue
-        path = f"{graphroot}/locks/{name}"
-        lock = Lock(path)
-        if lock.try_exclusive():
-            try:
-                os.unlink(path)                 # who waits for it notices
-            finally:
-                lock.release()
+def _old_downloads(directory: str) -> None:
+    """Partial blobs that nobody has continued for long, and the locks of those that are gone."""
+    oldest = time.time() - _DOWNLOAD_SECONDS
+    for name in _names(directory):
+        path = f"{directory}/{name}"
+        if name.endswith(".partial") and _modified(path) < oldest:
+            lock = Lock(path.removesuffix(".partial") + ".lock")
+            if lock.try_exclusive():
+                try:
+                    os.unlink(path)
+                finally:
+                    lock.release()
+    _unused_locks(directory, "", ".lock")
+
+
+def _modified(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _unused_locks(directory: str, prefix: str, suffix: str = "") -> None:
+    """Lock files that nobody holds."""
+    for name in _names(directory):
+        if name.startswith(prefix) and name.endswith(suffix):
+            path = f"{directory}/{name}"
+            lock = Lock(path)
+            if lock.try_exclusive():
+                try:
+                    os.unlink(path)             # who waits for it notices
+                except FileNotFoundError:
+                    log.debug(f"garbage collection: {path} is gone already")
+                finally:
+                    lock.release()
 
 
 def _names(directory: str) -> list[str]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import os
 
-from podling.errors import InvalidArgument, PodlingError, Unsupported
+from podling.errors import InvalidArgument, PodlingError
 from podling.linux import mounts
-from podling.linux.files import aside, make_directories, remove_tree, unique_name
+from podling.linux.files import aside, make_directories, read_bytes, remove_tree, unique_name, write_atomic
 from podling.linux.locks import Lock
 from podling.record import Record
 from podling.store.layers import ROOT_MARK
@@ -114,7 +114,7 @@ class ContainerFilesystems:
         if not os.path.isdir(directory):
             raise PodlingError(f"mounting {places.merged}: {directory} does not exist")
         if self.driver == "vfs":
-            return self._copy(places.merged, lowers, read_only=read_only)
+            return self._copy(directory, lowers, read_only=read_only)
         if mounts.is_mounted(places.merged):
             return places.merged
         words = (*self._options, *options)
@@ -134,14 +134,16 @@ class ContainerFilesystems:
         return places.merged
 
     @staticmethod
-    def _copy(merged: str, lowers: Sequence[str], *, read_only: bool) -> str:
-        """The whole tree, copied once."""
+    def _copy(directory: str, lowers: Sequence[str], *, read_only: bool) -> str:
+        """The whole tree, copied once; ``copied`` remembers how large it was."""
         from podling.store.copying import copy_layers  # no other driver needs it
 
+        merged = _places(directory).merged
         if not os.path.isdir(merged):
             temporary = f"{merged}.{unique_name()}"
             try:
-                copy_layers(lowers, temporary)
+                size = copy_layers(lowers, temporary)
+                write_atomic(f"{directory}/copied", b"%d" % size)
                 os.rename(temporary, merged)
             finally:
                 remove_tree(temporary)
@@ -152,10 +154,17 @@ class ContainerFilesystems:
     # --- sizes --------------------------------------------------------------------------------------------------------
 
     def size(self, container_id: str) -> int:
-        """Bytes of the files that a container has written; a file with several names counts once."""
-        if self.driver == "vfs":
-            raise Unsupported("the size of a container's changes is not known with the storage driver vfs")
-        return tree_size(self.places(container_id).upper)
+        """Bytes of the files that a container has written; a file with several names counts once.
+
+        With the driver vfs only how much larger its tree has become.
+        """
+        if self.driver != "vfs":
+            return tree_size(self.places(container_id).upper)
+        try:
+            copied = int(read_bytes(f"{self.directory(container_id)}/copied"))
+        except FileNotFoundError:
+            return 0
+        return max(0, tree_size(self.places(container_id).merged) - copied)
 
 
 def _places(directory: str) -> Places:
