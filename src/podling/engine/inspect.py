@@ -352,7 +352,7 @@ def _host_config(subject: _Subject) -> Struct:
         "UTSMode": _namespace(config.uts_ns), "UsernsMode": "" if config.user_ns.mode == "host" else _namespace(config.user_ns),
         "ShmSize": config.shm_size, "Runtime": "oci", "ConsoleSize": [0, 0], "Isolation": "",
     })
-    found.update(_resources(config))
+    found.update(_resources(subject))
     return found
 
 
@@ -396,7 +396,8 @@ def _security_options(config: ContainerConfig) -> list[str]:
     return found
 
 
-def _resources(config: ContainerConfig) -> Struct:
+def _resources(subject: _Subject) -> Struct:
+    config = subject.config
     asked = config.resources
     memory = (asked.memory, asked.memory_swap, asked.memory_reservation, asked.kernel_memory)
     swappiness = -1 if asked.oom_kill_disable or any(value is not None for value in memory) else 0
@@ -418,8 +419,7 @@ def _resources(config: ContainerConfig) -> Struct:
         "MemorySwappiness": swappiness if asked.memory_swappiness is None else asked.memory_swappiness,
         "OomKillDisable": asked.oom_kill_disable, **({"Init": True} if config.init else {}),
         "PidsLimit": max(asked.pids_limit or 0, 0),
-        "Ulimits": [Struct({"Name": f"RLIMIT_{limit.name.upper()}", "Soft": limit.soft, "Hard": limit.hard})
-                    for limit in config.ulimits],
+        "Ulimits": _ulimits(subject),
         "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0,
         "CgroupConf": or_null(dict(asked.unified)),
     })
@@ -427,6 +427,15 @@ def _resources(config: ContainerConfig) -> Struct:
         found.update(dict.fromkeys(("BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps",
                                     "BlkioDeviceWriteIOps")))
     return found
+
+
+def _ulimits(subject: _Subject) -> list[Struct]:
+    """The limits that hold while the container runs, else those that were decided."""
+    if subject.is_up:
+        return [Struct({"Name": limit["type"], "Soft": limit["soft"], "Hard": limit["hard"]})
+                for limit in subject.spec["process"].get("rlimits", ())]
+    return [Struct({"Name": f"RLIMIT_{limit.name.upper()}", "Soft": limit.soft, "Hard": limit.hard})
+            for limit in subject.config.ulimits]
 
 
 def _rates(rates: tuple[DeviceRate, ...]) -> list[Struct]:
