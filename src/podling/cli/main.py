@@ -196,10 +196,8 @@ def _run(words: list[str], out: Writer, err: Writer) -> int:
     check_args(command, parsed.args, spelled)
     said.update(parsed.inherited)
     context = Context(_globals(said), program=PROGRAM, path=path, out=out, err=err, argv=argv)
-    try:
-        return command.run(context, parsed.options, parsed.args) or 0
-    finally:
-        context.close()
+    # The engine is not closed: the process ends now, and the last to close the database pays for a checkpoint.
+    return command.run(context, parsed.options, parsed.args) or 0
 
 
 def _special(words: list[str], said: dict[str, Any], out: Writer, err: Writer) -> int:

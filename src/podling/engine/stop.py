@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal as signals
 import time
 
 from podling.engine.engine import Engine
@@ -12,6 +11,7 @@ from podling.errors import InvalidArgument, NoSuchContainer, PodlingError, Wrong
 from podling.linux import process
 from podling.model import Container, ContainerConfig, ContainerState
 from podling.runtime import monitor
+from podling.values.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _end(config: ContainerConfig, state: ContainerState, timeout: float) -> None
         monitor.kill(config, config.stop_signal, pid=state.pid, start=state.pid_start)
         if process.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
             return
-    monitor.kill(config, signals.SIGKILL, every=True, pid=state.pid, start=state.pid_start)
+    monitor.kill(config, SIGKILL, every=True, pid=state.pid, start=state.pid_start)
     if not process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
         raise PodlingError(f"container {config.id} did not end {KILL_SECONDS:.0f} seconds after SIGKILL",
                            hint=f"see what its process {state.pid} waits for: cat /proc/{state.pid}/stack")
@@ -65,12 +65,12 @@ def kill(engine: Engine, container: Container, signal: int) -> None:
     if state.status not in ("running", "paused", "stopping"):
         raise WrongState(f"can only kill running containers. {container.id} is in state {state.status}: container state improper")
     config = engine.containers.config(container.id)
-    if signal == signals.SIGKILL:
+    if signal == SIGKILL:
         with engine.lock("container", container.id).exclusive():
             stored = engine.containers.stored_state(container.id)
             engine.containers.save_state(stored.replace(stopped_by_user=True))
     monitor.kill(config, signal, pid=state.pid, start=state.pid_start)
-    if signal == signals.SIGKILL and process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+    if signal == SIGKILL and process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
         clean_up(engine, container.id, restart=False)
 
 

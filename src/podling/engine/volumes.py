@@ -12,7 +12,6 @@ down unmounts it. Which are up is told by their run directories, which die with 
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 
 from podling import jsontext
@@ -20,6 +19,7 @@ from podling.engine import names
 from podling.engine.options import CreateVolumeOptions, RemoveOptions
 from podling.engine.select import label_matches
 from podling.engine.shapes import Struct, Time
+from podling.database import IntegrityError
 from podling.errors import (
     AlreadyExists,
     InUse,
@@ -321,7 +321,7 @@ def _remove_row(engine: Engine, volume: Volume) -> str | None:
     with engine.database.transaction():
         try:
             changed = engine.database.run("DELETE FROM volumes WHERE name = ?", volume.name)
-        except sqlite3.IntegrityError:
+        except IntegrityError:
             users = ", ".join(engine.containers.using_volume(volume.name))
             raise InUse(f"volume {volume.name} is being used by the following container(s): {users}: volume is being used",
                         hint="remove the containers first, or use 'podling volume rm --force'") from None

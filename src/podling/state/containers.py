@@ -7,10 +7,10 @@ very process (pid and start time) lives; how it ended stands in conmon's exit fi
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 
 from podling import exitfile, jsontext
+from podling.database import IntegrityError
 from podling.errors import AlreadyExists, InUse, NoSuchContainer, PodlingError
 from podling.linux import process
 from podling.model import Container, ContainerConfig, ContainerState
@@ -156,7 +156,7 @@ class Containers:
         try:
             self.database.run("UPDATE containers SET name = ?, summary = ?, config = ? WHERE id = ?", name,
                               jsontext.dumps(renamed), jsontext.dumps(config.replace(name=name)), container.id)
-        except sqlite3.IntegrityError:
+        except IntegrityError:
             taken = self.database.row("SELECT id FROM containers WHERE name = ?", name)
             raise name_in_use(name, taken[0] if taken else "?") from None
         return renamed
@@ -176,7 +176,7 @@ class Containers:
                 self.database.run("INSERT OR REPLACE INTO exit_codes (id, code, removed) VALUES (?, ?, ?)", container_id,
                                   state.exit_code, now)
                 self.database.run("DELETE FROM containers WHERE id = ?", container_id)
-        except sqlite3.IntegrityError:
+        except IntegrityError:
             others = ", ".join(self.dependents(container_id))
             raise InUse(f"container {container_id} has dependent containers which must be removed before it: {others}: "
                         "container already exists", hint="remove them first, or use 'podling rm --depend'") from None
