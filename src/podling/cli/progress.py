@@ -39,6 +39,6 @@ class _Reporter:
 
             self._context.out.flush()
             self._progress = Progress(self._context.err)
-        shown = {"message": self._progress.message, "begin": self._progress.begin, "advance": self._progress.advance,
-                 "end": self._progress.end}
+        shown: dict[str, Callable[..., None]] = {"message": self._progress.message, "begin": self._progress.begin,
+                                                 "advance": self._progress.advance, "end": self._progress.end}
         shown[kind](**fields)

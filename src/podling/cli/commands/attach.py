@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from podling.cli.commands.selecting import DETACH_KEYS_HELP, LATEST, one
+from podling.cli.commands.selecting import DETACH_KEYS_HELP, LATEST
 from podling.cli.flags import Command, Flag
 from podling.engine.attach import attach
 from podling.engine.options import AttachOptions
-from podling.errors import InvalidArgument
+from podling.errors import InvalidArgument, PodlingError, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,19 +16,29 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
-    """Attach to a container; its exit code."""
-    if len(args) > 1 or (args and said.get("latest")):
-        raise InvalidArgument("attach requires the name or id of one running container or the latest flag")
-    container, _ = one(context, said, args)
-    return attach(context.engine, container, AttachOptions(**context.options(said, "detach_keys", "no_stdin", "sig_proxy")))
+    """Attach to a running container; its exit code, or 0 after the detach keys."""
+    latest = said.get("latest", False)
+    if len(args) > 1 or (args and latest):
+        raise InvalidArgument(f"`{context.program} attach` accepts at most one argument")
+    if not args and not latest:
+        raise InvalidArgument(f'"{context.program} attach" requires a name, id, or the "--latest" flag')
+    containers = context.engine.containers
+    container = containers.latest() if latest else containers.find(args[0])
+    try:
+        return attach(context.engine, container, AttachOptions(**context.options(said, "detach_keys", "no_stdin", "sig_proxy")))
+    except WrongState as error:
+        raise PodlingError(f"attaching to container {container.id}") from error
 
 
 ATTACH = Command(
     "attach", "[options] CONTAINER", "Attach to a running container",
-    "The podling attach command allows you to attach to a running container using the container's ID or name, either to view its "
-    "ongoing output or to control it interactively.",
-    (Flag("--detach-keys", help=DETACH_KEYS_HELP, default_text='"ctrl-p,ctrl-q"', metavar="[a-Z]"), LATEST,
-     Flag("--no-stdin", help="Do not attach STDIN. The default is false", kind="bool"),
-     Flag("--sig-proxy", help="Proxy received signals to the process", kind="bool", default_text="true")),
-    run, complete="containers", examples=("{} ctrID", "{} 1234", "{} --no-stdin foobar"),
+    "The podling attach command allows you to attach to a running container using the container's ID or name, either to view "
+    "its ongoing output or to control it interactively.",
+    (
+        Flag("--detach-keys", help=DETACH_KEYS_HELP, default_text="ctrl-p,ctrl-q"),
+        LATEST,
+        Flag("--no-stdin", kind="bool", help="Do not attach STDIN. The default is false"),
+        Flag("--sig-proxy", kind="bool", help="Proxy received signals to the process", default_text="true"),
+    ),
+    run, examples=("{} ctrID", "{} 1234", "{} --no-stdin foobar"), complete="running none",
 )

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from podling.cli.context import Context
     from podling.model import Container, ContainerState
 
-LATEST = Flag("--latest", "-l", "Act on the latest container podling is aware of\nNot supported with the \"--remote\" flag", kind="bool")
+LATEST = Flag("--latest", "-l", "Act on the latest container podling is aware of", kind="bool")
 CIDFILE = Flag("--cidfile", help="Read the container ID from the file", kind="array", complete="files")
-FILTER = Flag("--filter", "-f", "Filter output based on conditions given", kind="slice")
+FILTER = Flag("--filter", "-f", "Filter output based on conditions given", kind="array", choices=(
+    "ancestor=", "before=", "exited=", "id=", "label=", "name=", "network=", "since=", "status=", "until=", "volume="))
 IGNORE = Flag("--ignore", "-i", "Ignore errors when a specified container is missing", kind="bool")
-DETACH_KEYS_HELP = ("Select the key sequence for detaching a container. Format is a single character `[a-Z]` or a comma separated "
-                    "sequence of `ctrl-<value>`, where `<value>` is one of: `a-z`, `@`, `^`, `[`, `\\`, `]`, `^` or `_`")
+DETACH_KEYS_HELP = (
+    "Select the key sequence for detaching a container. Format is a single character `[a-Z]` or a comma separated sequence of "
+    "`ctrl-<value>`, where `<value>` is one of: `a-z`, `@`, `^`, `[`, `\\`, `]`, `^` or `_`")
 
 
 def all_flag(text: str) -> Flag:
@@ -29,27 +31,49 @@ def all_flag(text: str) -> Flag:
     return Flag("--all", "-a", text, kind="bool")
 
 
-def selected(context: Context, said: dict[str, Any], args: list[str], *,
-             keep: Callable[[ContainerState], bool] | None = None) -> list[Container]:
-    """The containers that arguments and flags mean; InvalidArgument, in Podman's words, where they say nothing or too much."""
+def selection(said: dict[str, Any], args: list[str], *,
+              no_names: str = "you must provide at least one name or id") -> SelectOptions:
+    """What arguments and flags mean; InvalidArgument, in Podman's words, where they say nothing or contradict each other."""
     everything, latest = said.get("all", False), said.get("latest", False)
-    cidfiles, filters = tuple(said.get("cidfile", ())), said.get("filter", ())
+    cidfiles, filters = said.get("cidfile", ()), said.get("filter", ())
+    if cidfiles and (everything or latest or filters):
+        raise InvalidArgument("--all, --latest, --filter and --cidfile cannot be used together")
     if everything and latest:
         raise InvalidArgument("--all and --latest cannot be used together")
-    if args and (everything or latest):
-        raise InvalidArgument(f"no arguments are needed with --{'all' if everything else 'latest'}")
-    if cidfiles and (everything or latest):
-        raise InvalidArgument(f"--cidfile cannot be used with --{'all' if everything else 'latest'}")
+    if everything and args:
+        raise InvalidArgument("no arguments are needed with --all")
+    if latest and args:
+        raise InvalidArgument("--latest and containers cannot be used together")
+    if filters and args:
+        raise InvalidArgument("--filter and containers cannot be used together")
     if not (args or everything or latest or cidfiles or filters):
-        raise InvalidArgument("you must provide at least one name or id")
-    return select(context.engine, SelectOptions(names=tuple(args), all=everything, latest=latest, cidfiles=cidfiles,
-                                                filters=parse_filters(filters), ignore=said.get("ignore", False)), keep=keep)
+        raise InvalidArgument(no_names)
+    return SelectOptions(names=tuple(args), all=everything, latest=latest, cidfiles=cidfiles, filters=parse_filters(filters),
+                         ignore=said.get("ignore", False))
 
 
-def one(context: Context, said: dict[str, Any], args: list[str]) -> tuple[Container, list[str]]:
+def selected(context: Context, said: dict[str, Any], args: list[str], *,
+             keep: Callable[[ContainerState], bool] | None = None) -> list[Container]:
+    """The containers that arguments and flags mean; as in Podman a name that is wrong keeps all of them from their turn."""
+    return select(context.engine, selection(said, args), keep=keep)
+
+
+def one(context: Context, said: dict[str, Any], args: list[str], *,
+        no_name: str = "you must provide the name or id of a container") -> tuple[Container, list[str]]:
     """(the one container that a command is about, the arguments after it): the first argument, or ``--latest``."""
     if said.get("latest"):
         return context.engine.containers.latest(), args
     if not args:
-        raise InvalidArgument("you must provide the name or id of a container")
+        raise InvalidArgument(no_name)
     return context.engine.containers.find(args[0]), args[1:]
+
+
+def printed_names(containers: list[Container], args: list[str]) -> dict[str, str]:
+    """Container id -> what a command prints of it: the word that named it, else its id."""
+    printed = {container.id: container.id for container in containers}
+    for container in containers:
+        for word in args:
+            if word == container.name or container.id.startswith(word):
+                printed[container.id] = word
+                break
+    return printed
