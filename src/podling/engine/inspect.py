@@ -7,7 +7,6 @@ from podling.engine.shapes import Struct, Time, exists_or_empty, or_null
 from podling.errors import NoSuchContainer, NoSuchNetwork
 from podling.linux import files
 from podling.runtime.mounts import INIT_PATH
-from podling.runtime.spec import OCI_VERSION
 from podling.values import limits, signals, units
 from podling.values.mounts import complete_options
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 _HIDDEN_ANNOTATIONS = ("run.oci.seccomp_bpf_data",)    # a compiled filter of many kilobytes
 _DEFAULT_CPU_PERIOD = 100000
+OCI_VERSION = "1.0.2"                        # as in runtime.spec, which takes a millisecond to load
 
 
 class _Subject:
@@ -96,14 +96,14 @@ def _state(subject: _Subject) -> Struct:
         found["Health"] = Struct({"Status": "starting" if running else "", "FailingStreak": 0, "Log": None})
     cgroup = subject.spec.get("linux", {}).get("cgroupsPath", "")
     if cgroup:
-        found["CgroupPath"] = _shown_cgroup(cgroup)
+        found["CgroupPath"] = shown_cgroup(cgroup)
     found.update({"CheckpointedAt": Time(0), "RestoredAt": Time(0)})
     if state.stopped_by_user:
         found["StoppedByUser"] = True
     return found
 
 
-def _shown_cgroup(path: str) -> str:
+def shown_cgroup(path: str) -> str:
     """A cgroup of the specification as a path: systemd's ``slice:libpod:ID`` is ``/slice/libpod-ID.scope``."""
     if ":" not in path:
         return path
@@ -163,21 +163,22 @@ def _shown_mounts(subject: _Subject) -> list[Struct]:
     shown = [_volume_mount(subject, mount) for mount in mounts if mount.kind == "volume"]
     shown += [Struct({"Type": "image", "Source": mount.source, "Destination": mount.destination, "Driver": "", "Mode": "",
                       "Options": None, "RW": mount.read_write, "Propagation": ""}) for mount in mounts if mount.kind == "image"]
-    shown += [_mount(mount, {"Type": "bind", "Source": mount.source, "Destination": mount.destination, "Driver": ""})
-              for mount in mounts if mount.kind == "bind"]
-    return shown
+    binds = [mount for mount in mounts if mount.kind == "bind"]
+    return shown + [described_mount(mount, {"Type": "bind", "Source": mount.source, "Destination": mount.destination,
+                                            "Driver": ""}) for mount in binds]
 
 
 def _volume_mount(subject: _Subject, mount: Mount) -> Struct:
     mountpoint = f"{subject.engine.paths.volumes}/{mount.source}/_data"
-    found = _mount(mount, {"Type": "volume", "Name": mount.source, "Source": mountpoint, "Destination": mount.destination,
-                           "Driver": "local"})
+    found = described_mount(mount, {"Type": "volume", "Name": mount.source, "Source": mountpoint,
+                                    "Destination": mount.destination, "Driver": "local"})
     if mount.subpath:
         found["SubPath"] = mount.subpath
     return found
 
 
-def _mount(mount: Mount, head: dict[str, Any]) -> Struct:
+def described_mount(mount: Mount, head: dict[str, Any]) -> Struct:
+    """A mount whose options are sorted into their fields; ``head`` are the fields before them."""
     options, mode, propagation, writable = [], "", "", True
     for option in _options(mount):
         if option in ("ro", "rw"):
@@ -207,11 +208,11 @@ def _network_settings(subject: _Subject) -> Struct:
     networks = {network.network: _network(subject.engine, config, network, state.network.get(network.network))
                 for network in config.networks}
     if config.net_ns.mode in ("host", "none", "slirp4netns", "pasta"):
-        networks = {config.net_ns.mode: Struct({"EndpointID": "", **_addresses(None), "NetworkID": config.net_ns.mode,
+        networks = {config.net_ns.mode: Struct({"EndpointID": "", **addresses(None), "NetworkID": config.net_ns.mode,
                                                 "DriverOpts": None, "IPAMConfig": None, "Links": None})}
     first = next(iter(state.network.values())) if len(state.network) == 1 and len(networks) == 1 else None
     return Struct({
-        "EndpointID": "", **_addresses(first), "Bridge": "", "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "",
+        "EndpointID": "", **addresses(first), "Bridge": "", "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0, "Ports": _port_bindings(config, exposed=config.net_ns.mode != "none"),
         "SandboxKey": _netns(subject),
         **({"Networks": networks} if networks else {}),
@@ -241,15 +242,16 @@ def _network(engine: Engine, config: ContainerConfig, attachment: NetworkAttachm
     aliases = [*attachment.aliases, config.id[:12]]
     if config.hostname and config.hostname not in aliases:
         aliases.append(config.hostname)
-    return Struct({"EndpointID": "", **_addresses(status), "NetworkID": network_id, "DriverOpts": None, "IPAMConfig": None,
+    return Struct({"EndpointID": "", **addresses(status), "NetworkID": network_id, "DriverOpts": None, "IPAMConfig": None,
                    "Links": None, "Aliases": aliases})
 
 
-def _addresses(status: NetworkStatus | None) -> dict[str, Any]:
-    addresses = [address.partition("/") for address in status.addresses] if status else []
+def addresses(status: NetworkStatus | None) -> dict[str, Any]:
+    """What one network gave, the first address of each family; empty values for no network."""
+    given = [address.partition("/") for address in status.addresses] if status else []
     gateways = status.gateways if status else ()
-    old = next((address for address in addresses if ":" not in address[0]), ("", "", "0"))
-    new = next((address for address in addresses if ":" in address[0]), ("", "", "0"))
+    old = next((address for address in given if ":" not in address[0]), ("", "", "0"))
+    new = next((address for address in given if ":" in address[0]), ("", "", "0"))
     return {
         "Gateway": next((gateway for gateway in gateways if ":" not in gateway), ""),
         "IPAddress": old[0], "IPPrefixLen": int(old[2] or 0),
