@@ -14,6 +14,7 @@ from podling.errors import Corrupt, InUse, PodlingError, explain
 from podling.linux import syscalls
 from podling.linux.files import aside, make_directories, remove_tree, sync_directory, unique_name
 from podling.linux.locks import Lock
+from podling.store.archive.extract import UnpackOptions
 from podling.store.archive.unpack import DIFF, Unpacked, unpack
 from podling.store.layers import ROOT_MARK, TEMPORARY, Layer, Layers, chain_key, hex_of
 from podling.store.stack import is_directory, lookup
@@ -32,14 +33,13 @@ _PATIENCE = 600.0
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
-def add(layers: Layers, stream: Callable[[int], bytes], *, diff_id: str | None, parents: Parents,
-        progress: Callable[[int], object] | None, sync: bool) -> Layer:
+def add(layers: Layers, read: Callable[[int], bytes], *, diff_id: str | None, parents: Parents, max_bytes: int | None,
+        sync: bool) -> Layer:
     """See :meth:`podling.store.layers.Layers.add`."""
     layers.hold()
     database = Database(layers.database.path)   # the caller may be another thread than the one that opened it
     try:
-        adding = _Adding(Layers(database, layers.graphroot), parents, sync=sync)
-        read = stream if progress is None else _counted(stream, progress)
+        adding = _Adding(Layers(database, layers.graphroot), parents, UnpackOptions(max_bytes=max_bytes), sync=sync)
         if diff_id is None:
             return adding.unpack(read, None)
         held = _wait_for_others(layers.lock_path(f"layer-{hex_of(diff_id)}"))
@@ -64,9 +64,8 @@ def _wait_for_others(path: str) -> Held | None:
     return held
 
 
-def _counted(stream: Callable[[int], bytes], progress: Callable[[int], object] | None) -> Callable[[int], bytes]:
-    if progress is None:
-        return stream
+def counted(stream: Callable[[int], bytes], progress: Callable[[int], object]) -> Callable[[int], bytes]:
+    """The stream; ``progress`` is told the size of each chunk."""
 
     def read(size: int) -> bytes:
         chunk = stream(size)
@@ -79,8 +78,9 @@ def _counted(stream: Callable[[int], bytes], progress: Callable[[int], object] |
 class _Adding:
     """One layer on its way into the store."""
 
-    def __init__(self, layers: Layers, parents: Parents, *, sync: bool) -> None:
+    def __init__(self, layers: Layers, parents: Parents, options: UnpackOptions, *, sync: bool) -> None:
         self.layers = layers
+        self.options = options
         self.sync = sync
         self._parents = parents
         self._chain: Sequence[Layer] | None = None
@@ -125,11 +125,10 @@ class _Adding:
         finally:
             remove_tree(temporary)              # unless it has its name by now
 
-    @staticmethod
-    def _unpack(read: Callable[[int], bytes], temporary: str) -> Unpacked:
+    def _unpack(self, read: Callable[[int], bytes], temporary: str) -> Unpacked:
         fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return unpack(read, fd)
+            return unpack(read, fd, self.options)
         finally:
             os.close(fd)
 

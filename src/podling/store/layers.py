@@ -122,7 +122,7 @@ class Layers:
 
     def add(self, stream: Callable[[int], bytes], *, diff_id: str | None = None,
             parents: Sequence[Layer] | Callable[[], Sequence[Layer]] = (), progress: Callable[[int], object] | None = None,
-            sync: bool = True) -> Layer:
+            max_bytes: int | None = None, sync: bool = True) -> Layer:
         """Unpack a layer and keep it; if it is there already, or comes there meanwhile, nothing is read.
 
         ``stream(n)`` gives up to ``n`` bytes of the uncompressed tar, b"" at the end; it is first called when the layer is
@@ -131,12 +131,13 @@ class Layers:
         ``progress`` is called with the number of bytes of each chunk. Not to be called within a transaction; any thread may
         call it.
 
-        The layer is held as by :meth:`find`. Corrupt for a wrong digest or tar; on failure nothing of it remains.
-        ``sync=False``: a power cut may damage the layer.
+        ``max_bytes``: a longer tar is Corrupt. The layer is held as by :meth:`find`. Corrupt for a wrong digest or tar; on
+        failure nothing of it remains. ``sync=False``: a power cut may damage the layer.
         """
-        from podling.store.adding import add  # as above
+        from podling.store.adding import add, counted  # as above
 
-        return add(self, stream, diff_id=diff_id, parents=parents, progress=progress, sync=sync)
+        read = stream if progress is None else counted(stream, progress)
+        return add(self, read, diff_id=diff_id, parents=parents, max_bytes=max_bytes, sync=sync)
 
     def reuse(self, diff_id: str, parents: Sequence[Layer]) -> Layer | None:
         """As :meth:`find`; a layer of this content above other parents is made again for these, without a download."""

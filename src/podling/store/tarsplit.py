@@ -14,7 +14,7 @@ import os
 from podling import jsontext
 from podling.errors import Corrupt
 from podling.store.archive.directories import Directories
-from podling.store.archive.extract import clean
+from podling.store.archive.paths import as_text, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def _content(directories: Directories, name: bytes, size: int, directory: str) -
     fd = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directories.fd(parent))
     try:
         if os.fstat(fd).st_size != size:
-            text = name.decode("utf-8", "backslashreplace")
-            raise Corrupt(f"{directory}/{text}: the layer is damaged: expected {size} bytes")
+            raise Corrupt(f"{directory}/{as_text(name)}: the layer is damaged: expected {size} bytes")
         while data := os.read(fd, _CHUNK):
             yield data
     finally:

@@ -236,3 +236,10 @@ def test_downloads_that_nobody_continues_are_deleted_after_a_week(images):
         assert sorted(os.listdir(blobs)) == ["busy.lock", "busy.partial", "new.partial"]
     images.collect()
     assert os.listdir(blobs) == ["new.partial"]
+
+
+def test_a_layer_longer_than_it_may_be(layers):
+    assert add(layers, PLAIN, max_bytes=len(PLAIN)).tar_size == len(PLAIN)
+    with pytest.raises(Corrupt, match="longer than"):
+        add(layers, BASE, max_bytes=len(BASE) - 1)
+    assert len(listing(layers)) == 1

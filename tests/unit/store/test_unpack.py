@@ -9,7 +9,8 @@ import tarfile
 import pytest
 
 from podling.errors import Corrupt, PodlingError
-from podling.store.archive.extract import UnpackOptions, clean
+from podling.store.archive.extract import UnpackOptions
+from podling.store.archive.paths import clean
 from podling.store.archive.unpack import unpack_plain
 from tests.support import archives
 from tests.support.archives import archive, directory, hard_link, member, symlink

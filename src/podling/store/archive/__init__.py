@@ -2,7 +2,7 @@
 
     numbers, headers, sparse    the format
     reader                      a stream as entries, and the skeleton that passes
-    directories, extract        entries as files, safely
+    paths, directories, extract entries as files, safely
     unpack, split, pack         layers in, what is remembered of their tar, layers out
     writer                      tars of trees that never were one
     compression                 deflate and checksums of our own files

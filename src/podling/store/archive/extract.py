@@ -18,15 +18,13 @@ from podling.linux.files import open_beneath, remove_tree
 from podling.record import Record
 from podling.store.archive import headers
 from podling.store.archive.directories import Directories
-from podling.store.archive.headers import LONGEST_NAME, Entry, device_number
+from podling.store.archive.headers import Entry, device_number
+from podling.store.archive.paths import META, OPAQUE, WHITEOUT, as_text, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WHITEOUT = b".wh."
-META = b".wh..wh."
-OPAQUE = b".wh..wh..opq"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KIND, _DIR, _REG, _LNK, _CHR, _BLK = 0o170000, 0o040000, 0o100000, 0o120000, 0o020000, 0o060000
 _SETTLE = 100_000                            # directories whose times are remembered at once
@@ -85,7 +83,7 @@ class Extractor:
         path = clean(entry.name)
         if not path:
             if entry.kind != headers.DIRECTORY:
-                raise Corrupt(f"archive: {_text(entry.name)!r}: the root can only be a directory")
+                raise Corrupt(f"archive: {as_text(entry.name)!r}: the root can only be a directory")
             return self.root_fd, b"", b""
         parent, _, base = path.rpartition(b"/")
         try:
@@ -104,7 +102,7 @@ class Extractor:
         fd = self.root_fd
         for part in path.split(b"/"):
             if self.options.whiteouts and part.startswith(WHITEOUT):
-                raise Corrupt(f"archive: {_text(entry.name)}: a whiteout is no directory")
+                raise Corrupt(f"archive: {as_text(entry.name)}: a whiteout is no directory")
             here = real + b"/" + part if real else part
             try:
                 fd = self.directories.fd(here)
@@ -138,11 +136,11 @@ class Extractor:
             self._mark_opaque(fd)
             return fd, path
         if found.st_mode & _KIND != _LNK:
-            raise Corrupt(f"archive: {_text(entry.name)}: {_text(path)} is not a directory")
+            raise Corrupt(f"archive: {as_text(entry.name)}: {as_text(path)} is not a directory")
         try:
             fd = open_beneath(self.root_fd, os.fsdecode(path), os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise Corrupt(f"archive: {_text(entry.name)}: {_text(path)} is a link that leads to no directory of it") from error
+            raise Corrupt(f"archive: {as_text(entry.name)}: {as_text(path)} is a link to no directory of it") from error
         try:
             real = self._path_of(fd)
             return self.directories.fd(real), real
@@ -157,7 +155,7 @@ class Extractor:
             return b""
         prefix = root.rstrip(b"/") + b"/"
         if not path.startswith(prefix):
-            raise Corrupt(f"archive: a directory moved out of {_text(root)} while it was unpacked")
+            raise Corrupt(f"archive: a directory moved out of {as_text(root)} while it was unpacked")
         return path[len(prefix):]
 
     # --- members ------------------------------------------------------------------------------------------------------
@@ -199,8 +197,8 @@ class Extractor:
             return
         if error.errno == errno.EINVAL:
             raise PodlingError(f"potentially insufficient UIDs or GIDs available in user namespace (requested {entry.uid}:"
-                               f"{entry.gid} for /{_text(entry.name)}): Check /etc/subuid and /etc/subgid if configured locally"
-                               ) from error
+                               f"{entry.gid} for /{as_text(entry.name)}): Check /etc/subuid and /etc/subgid if configured "
+                               "locally") from error
         raise error
 
     def _set_xattrs(self, target: int | bytes, xattrs: dict[bytes, bytes], *, follow: bool = True) -> None:
@@ -250,7 +248,7 @@ class Extractor:
     def symlink(self, parent: int, name: bytes, path: bytes, entry: Entry) -> None:
         """A symbolic link, whatever its text; nobody here follows it out of the root."""
         if 0 in entry.link:
-            raise Corrupt(f"archive: {_text(entry.name)}: a link to {entry.link!r}")
+            raise Corrupt(f"archive: {as_text(entry.name)}: a link to {entry.link!r}")
         self._make(lambda: os.symlink(entry.link, name, dir_fd=parent), parent, name, path)
         self._dress_special(parent, name, entry)
         if entry.xattrs:
@@ -270,7 +268,7 @@ class Extractor:
             try:
                 self._make(lambda: os.mknod(name, kind | entry.mode & 0o777, device, dir_fd=parent), parent, name, path)
             except PermissionError as error:
-                raise Unsupported(f"archive: making the device node {_text(path)} needs privileges that this process has not"
+                raise Unsupported(f"archive: making the device node {as_text(path)} needs privileges that this process has not"
                                   ) from error
         self._dress_special(parent, name, entry)
         if entry.mode & (0o7000 | self._umask) or not self._fresh:
@@ -300,7 +298,7 @@ class Extractor:
         target = clean(entry.link)
         source_parent, _, source = target.rpartition(b"/")
         if not source:
-            raise Corrupt(f"archive: {_text(entry.name)}: a hard link to {_text(entry.link)!r}")
+            raise Corrupt(f"archive: {as_text(entry.name)}: a hard link to {as_text(entry.link)!r}")
         new_parent, source_fd = os.dup(parent), -1  # our own, because looking up closes others
         try:
             source_fd = os.dup(self._source_parent(source_parent, entry))
@@ -358,7 +356,7 @@ class Extractor:
             return                           # aufs kept its books under such names
         hidden = name[len(WHITEOUT):]
         if hidden in (b"", b".", b".."):
-            raise Corrupt(f"archive: {_text(path)} is no valid whiteout")
+            raise Corrupt(f"archive: {as_text(path)} is no valid whiteout")
         try:
             os.mknod(hidden, _CHR, 0, dir_fd=parent)
         except FileExistsError:
@@ -367,7 +365,7 @@ class Extractor:
             if found.st_mode & _KIND == _DIR:
                 self._mark_opaque(self.directories.fd(path[:len(path) - len(name)] + hidden))
         except PermissionError as error:
-            raise Unsupported(f"archive: making the whiteout {_text(path)} needs privileges that this process has not"
+            raise Unsupported(f"archive: making the whiteout {as_text(path)} needs privileges that this process has not"
                               ) from error
 
     def _mark_opaque(self, fd: int) -> None:
@@ -473,31 +471,7 @@ class Extractor:
 
 
 def _no_target(entry: Entry) -> Corrupt:
-    return Corrupt(f"archive: {_text(entry.name)}: a hard link to {_text(entry.link)}, which is no file of it")
-
-
-def clean(name: bytes) -> bytes:
-    """A path relative to the root without empty parts, ``.`` and ``..``; b"" is the root. Corrupt where it leads out of it."""
-    path = name[2:] if name[:2] == b"./" else name
-    if path[-1:] == b"/":
-        path = path[:-1]
-    if path and path[0] not in b"./" and path[-1] != 47 and b"//" not in path and b"/." not in path and 0 not in path \
-            and len(path) <= LONGEST_NAME:
-        return path                          # as nearly all are
-    if 0 in name:
-        raise Corrupt(f"archive: {name!r} is no valid name")
-    parts: list[bytes] = []
-    for part in name.split(b"/"):
-        if part == b"..":
-            if not parts:
-                raise Corrupt(f"archive: {_text(name)!r} is outside of the directory it is unpacked to")
-            parts.pop()
-        elif part not in (b"", b"."):
-            parts.append(part)
-    path = b"/".join(parts)
-    if len(path) > LONGEST_NAME:
-        raise Corrupt(f"archive: a name of {len(path)} bytes, more than the {LONGEST_NAME} that are possible")
-    return path
+    return Corrupt(f"archive: {as_text(entry.name)}: a hard link to {as_text(entry.link)}, which is no file of it")
 
 
 def _is_whiteout(found: os.stat_result) -> bool:
@@ -507,7 +481,7 @@ def _is_whiteout(found: os.stat_result) -> bool:
 def _device(entry: Entry) -> int:
     major, minor = device_number(entry)
     if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
-        raise Corrupt(f"archive: {_text(entry.name)}: there is no device {major}:{minor}")
+        raise Corrupt(f"archive: {as_text(entry.name)}: there is no device {major}:{minor}")
     return os.makedev(major, minor)
 
 
@@ -518,7 +492,3 @@ def _umask() -> int:
             if line.startswith(b"Umask:"):
                 return int(line[6:], 8)
     return 0o777                             # Linux before 4.7: unknown, so every mode is set explicitly
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")

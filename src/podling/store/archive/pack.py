@@ -9,7 +9,7 @@ from bisect import bisect_right
 from podling.errors import Corrupt
 from podling.store.archive.compression import crc32
 from podling.store.archive.directories import Directories
-from podling.store.archive.extract import clean
+from podling.store.archive.paths import as_text, clean
 from podling.store.archive.reader import CHUNK, Reader, Stream
 from podling.store.archive.split import SplitReader
 from podling.store.archive.unpack import DIFF, REPLACED, SPLIT
@@ -161,8 +161,7 @@ class Packer:
 
     def _changed(self, place: tuple[bool, bytes], why: str) -> Corrupt:
         aside, path = place
-        name = path.decode("utf-8", "backslashreplace")
-        return Corrupt(f"{self.path}/{REPLACED if aside else DIFF}/{name}: the layer is damaged: {why}",
+        return Corrupt(f"{self.path}/{REPLACED if aside else DIFF}/{as_text(path)}: the layer is damaged: {why}",
                        hint="Remove the image and pull it again")
 
 

@@ -15,7 +15,8 @@ from podling.errors import Corrupt, PodlingError
 from podling.record import Record
 from podling.store.archive import headers
 from podling.store.archive.compression import crc32
-from podling.store.archive.extract import META, WHITEOUT, Extractor, UnpackOptions, clean
+from podling.store.archive.extract import Extractor, UnpackOptions
+from podling.store.archive.paths import META, WHITEOUT, as_text, clean
 from podling.store.archive.reader import Reader, Stream
 from podling.store.archive.split import Index, SplitWriter
 
@@ -69,17 +70,23 @@ def unpack(read: Callable[[int], bytes], directory_fd: int, options: UnpackOptio
         entries, tar_size = unpacking.run()
         diff_id = f"sha256:{digest.hexdigest()}"
         extractor = unpacking.extractor
-        writer.finish(Index(
-            diff_id=diff_id, tar_size=tar_size, entries=entries,
-            replaced=tuple((index, os.fsdecode(path), os.fsdecode(name)) for index, path, name in extractor.replaced),
-            resolved=tuple((index, os.fsdecode(path)) for index, path in extractor.resolved),
-            kept=tuple((index, os.fsdecode(name)) for index, name in extractor.kept)))
-        if not extractor.replaced and not extractor.kept:
-            os.rmdir(REPLACED, dir_fd=directory_fd)
+        try:
+            writer.finish(_index(extractor, diff_id, tar_size, entries))
+            if not extractor.replaced and not extractor.kept:
+                os.rmdir(REPLACED, dir_fd=directory_fd)
+        except OSError as error:
+            raise _failed(error, None) from error
     finally:
         for fd in (diff, kept, split):
             os.close(fd)
     return _result(extractor, diff_id, tar_size, entries)
+
+
+def _index(extractor: Extractor, diff_id: str, tar_size: int, entries: int) -> Index:
+    return Index(diff_id=diff_id, tar_size=tar_size, entries=entries,
+                 replaced=tuple((index, os.fsdecode(path), os.fsdecode(name)) for index, path, name in extractor.replaced),
+                 resolved=tuple((index, os.fsdecode(path)) for index, path in extractor.resolved),
+                 kept=tuple((index, os.fsdecode(name)) for index, name in extractor.kept))
 
 
 def unpack_plain(read: Callable[[int], bytes], directory_fd: int, options: UnpackOptions = _DEFAULTS) -> Unpacked:
@@ -237,7 +244,7 @@ def _nothing(_: object) -> None:
 
 
 def _failed(error: OSError, entry: Entry | None) -> PodlingError:
-    name = entry.name.decode("utf-8", "backslashreplace") if entry else ""
+    name = as_text(entry.name) if entry else ""
     what = f"unpacking {name}" if name else "unpacking"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return PodlingError(what, hint="Free some space, for example with 'podling image prune', or use another --root")

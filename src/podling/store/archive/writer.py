@@ -12,9 +12,9 @@ import os
 from podling.errors import Unsupported
 from podling.record import Record
 from podling.store.archive.directories import Directories
-from podling.store.archive.extract import OPAQUE, WHITEOUT
 from podling.store.archive.headers import BLOCK, XATTR
 from podling.store.archive.numbers import SECOND, format_octal, format_pax_time
+from podling.store.archive.paths import OPAQUE, WHITEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
