@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from podling.cli import output, terminal
+from podling.cli import output
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
@@ -210,6 +210,8 @@ def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     """Remove images that nothing uses, after a question."""
     every = said.get("all", False)
     if not said.get("force"):
+        from podling.cli import terminal
+
         what = "images without at least one container associated with them" if every else "dangling images"
         context.out.line(f"WARNING! This command removes all {what}.")
         if not terminal.confirm(context.out, "Are you sure you want to continue? [y/N] "):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.cli import output, terminal
+from podling.cli import output
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
@@ -96,6 +96,8 @@ def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
         for volume in found:
             context.out.line(volume.name)
         context.out.flush()
+        from podling.cli import terminal
+
         if not terminal.confirm(context.out, "Are you sure you want to continue? [y/N] "):
             return
     for name, _ in volumes.prune(engine, filters):
