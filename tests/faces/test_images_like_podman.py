@@ -52,6 +52,7 @@ QUESTIONS = (
     "image inspect --format {{.Id}}|{{.Created}}|{{.Config.Env}}|{{.Config.Cmd}}|{{.Os}}|{{.Architecture}} bb",
     "image inspect --format {{.RootFS.Layers}}|{{.Labels}}|{{.Author}}|{{.Comment}}|{{.User}} bb",
     "image inspect --format {{json_.Config}} bb",
+    "image inspect --format {{json_.RootFS}} bb",
     "image inspect --format {{range_.RootFS.Layers}}{{.}}_{{end}} bb",
     "image inspect --format {{.Foo}} bb",
     "image inspect --format {{.ID}} bb nope",

@@ -67,7 +67,7 @@ def _patterns(values: tuple[str, ...]) -> list[re.Pattern[str]]:
 
 def shape(network: Network) -> dict[str, Any]:
     """A network in the shape of Podman's JSON."""
-    return to_json(network)
+    return Struct(to_json(network))
 
 
 def created(network: Network) -> int:
@@ -82,7 +82,7 @@ def inspect_network(engine: Engine, network: Network) -> dict[str, Any]:
         status = state.network.get(network.name)
         if state.status in ("running", "paused") and status is not None:
             containers[container.id] = {"name": container.name, "interfaces": {status.interface: _interface(status)}}
-    return {**to_json(network), "containers": containers}
+    return Struct({**to_json(network), "containers": containers})
 
 
 def _interface(status: NetworkStatus) -> Struct:

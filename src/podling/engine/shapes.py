@@ -34,6 +34,7 @@ class Struct(dict):  # type: ignore[type-arg]
     """A Go struct: an object in JSON, ``{a b c}`` in a template, where an absent field is an error. A plain dict is a map."""
 
     __slots__ = ()
+    go_struct = True
 
 
 def or_null(values: Any) -> Any:

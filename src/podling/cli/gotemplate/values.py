@@ -46,7 +46,9 @@ def truth(value: Any) -> bool:
 
 
 def is_struct(value: dict[Any, Any]) -> bool:
-    """Whether a dict stands for a struct: only exported Go names as keys, and not only strings as values."""
+    """Whether a dict stands for a struct: its class says so, or it has only exported Go names as keys and not only strings."""
+    if getattr(value, "go_struct", False):
+        return True
     if not value or all(type(item) is str for item in value.values()):
         return False
     return all(type(key) is str and key[:1].isupper() and key.isidentifier() for key in value)
