@@ -4,9 +4,12 @@
     finish    netavark waited for                                                     -> what each network gave
     down      all of it undone, from what is on disk; idempotent
 
-Between ``begin`` and ``finish`` the caller makes the container, so that both take their time side by side. What netavark was
-told is kept in ``<runroot>/networks/setup-<id>.json``, written before it starts and removed when its work is undone: a start that
-was killed at any point is undone from there. One lock keeps netavark's changes to the host apart.
+Between ``begin`` and ``finish`` the caller makes the container, so that both take their time side by side. One lock keeps
+netavark's changes to the host apart.
+
+What netavark was told is kept in ``<runroot>/networks/begun-<id>.json``, written before it starts, renamed to ``setup-<id>.json``
+when it is done, and removed when its work is undone. Of a set-up that was killed half-way netavark leaves chains behind when it is
+told to undo it; so one that was only begun is first done in full, in a fresh namespace, and then undone.
 """
 
 from __future__ import annotations
@@ -41,8 +44,9 @@ _READ = 1 << 16
 class Pending:
     """A network that is being set up. ``planned``: what it will be, as far as it is known before netavark has ended."""
 
-    def __init__(self, netns: str) -> None:
+    def __init__(self, netns: str, *, begun: str = "", done: str = "") -> None:
         self.netns = netns
+        self._files = (begun, done)
         self.planned: dict[str, NetworkStatus] = {}
         self._reservation: Reservation | None = None
         self._child: process.Child | None = None
@@ -65,6 +69,7 @@ class Pending:
         answer = _parse(output)
         if status != 0:
             raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
+        os.rename(*self._files)
         return {name: _status(answer.get(name) or {}, planned) for name, planned in self.planned.items()}
 
     def abandon(self) -> None:
@@ -88,7 +93,8 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
     mode = config.net_ns.mode
     if mode not in ("bridge", "none"):
         raise Unsupported(f"the network mode {mode} is not available yet", hint="use bridge, host, none or container:NAME")
-    pending = Pending(namespaces.path_of(config.id))
+    begun, done = (f"{runroot}/networks/{word}-{config.id}.json" for word in ("begun", "setup"))
+    pending = Pending(namespaces.path_of(config.id), begun=begun, done=done)
     try:
         if mode == "none" or not config.networks:
             namespaces.make(pending.netns)
@@ -101,8 +107,7 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
         pending.planned = _planned(config, joined, addresses)
         pending._lock = _lock(runroot)
         pending._lock.__enter__()
-        files.write_atomic(_request_file(runroot, config.id),
-                           jsontext.dumps({"boot": process.boot_id(), "request": request}).encode())
+        files.write_atomic(begun, jsontext.dumps({"boot": process.boot_id(), "request": request}).encode())
         namespaces.make(pending.netns)
         pending._child = _netavark("setup", pending.netns, request, conf, runroot)
     except BaseException:
@@ -115,10 +120,11 @@ def down(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: C
     """Take the container's network down, whatever of it there is; idempotent. The first failure is raised after all was tried."""
     path = namespaces.path_of(config.id)
     failure: PodlingError | None = None
-    kept = _request_file(runroot, config.id)
-    if os.path.exists(kept):
-        with _lock(runroot):
-            failure = _tear_down(kept, path, conf, runroot)
+    for word in ("begun", "setup"):
+        kept = f"{runroot}/networks/{word}-{config.id}.json"
+        if os.path.exists(kept):
+            with _lock(runroot):
+                failure = _tear_down(kept, path, conf, runroot, only_begun=word == "begun")
     namespaces.delete(path)
     if config.net_ns.mode == "bridge":
         leases.release(config.id)
@@ -126,31 +132,35 @@ def down(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: C
         log.debug(f"taking down the network of container {config.id}: {explain(failure)}")
 
 
-def _tear_down(kept: str, path: str, conf: ContainersConf, runroot: str) -> PodlingError | None:
+def _tear_down(kept: str, path: str, conf: ContainersConf, runroot: str, *, only_begun: bool) -> PodlingError | None:
     try:
         stored = jsontext.loads(files.read_bytes(kept))
     except FileNotFoundError:
         return None
     failure = None
-    if stored["boot"] == process.boot_id():
+    if stored["boot"] == process.boot_id():   # otherwise all of it went with the reboot
+        if only_begun:
+            namespaces.delete(path)
         if not mounts.is_mounted(path):        # the host's side is undone all the same
             namespaces.make(path)
-        child = _netavark("teardown", path, stored["request"], conf, runroot)
-        with child:
-            output, errors = _drain(child)
-            if child.wait(_SECONDS) != 0:
-                failure = PodlingError(f"netavark: {_parse(output).get('error') or errors.strip()}")
+        for verb in ("setup", "teardown") if only_begun else ("teardown",):
+            failure = _call(verb, path, stored["request"], conf, runroot)
     os.unlink(kept)
     return failure
+
+
+def _call(verb: str, path: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> PodlingError | None:
+    """Run netavark to its end; its failure, or None."""
+    with _netavark(verb, path, request, conf, runroot) as child:
+        output, errors = _drain(child)
+        if child.wait(_SECONDS) == 0:
+            return None
+        return PodlingError(f"netavark: {_parse(output).get('error') or errors.strip()}")
 
 
 def _lock(runroot: str) -> Held:
     os.makedirs(f"{runroot}/networks", 0o700, exist_ok=True)
     return Lock(f"{runroot}/networks/lock").exclusive()
-
-
-def _request_file(runroot: str, container_id: str) -> str:
-    return f"{runroot}/networks/setup-{container_id}.json"
 
 
 # --- netavark ---------------------------------------------------------------------------------------------------------
