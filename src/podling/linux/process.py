@@ -476,7 +476,7 @@ def takes_signal(pid: int, signal: int) -> bool:
     bit = 1 << (signal - 1)
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
-            fields = dict(line.split(b":\t", 1) for line in file if line.startswith((b"SigCgt:", b"SigBlk:")))
+            fields = dict(line.split(b":\t", 1) for line in file if line.startswith((b"SigCgt:", b"SigBlk:", b"SigIgn:")))
     except (FileNotFoundError, ProcessLookupError):
         return True
     return not fields or any(int(mask, 16) & bit for mask in fields.values())

@@ -170,7 +170,7 @@ class Containers:
         """Delete a container's rows; InUse while another needs it. Its exit code can be asked for some minutes longer."""
         now = time.time_ns()
         try:
-            with self.database.transaction():
+            with self.database.durable():      # a power cut must not bring back a row whose directory is deleted next
                 state = self.stored_state(container_id)
                 self.database.run("DELETE FROM exit_codes WHERE removed < ?", now - REMEMBERED)
                 self.database.run("INSERT OR REPLACE INTO exit_codes (id, code, removed) VALUES (?, ?, ?)", container_id,
