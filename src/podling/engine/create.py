@@ -10,8 +10,8 @@ from podling.engine import names, volumes
 from podling.engine.engine import Engine
 from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
 from podling.engine.resolve import Surroundings, check, resolve
-from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound
-from podling.linux import userns
+from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound, Unsupported
+from podling.linux import process, userns
 from podling.linux.files import write_atomic
 from podling.model import Container, ContainerConfig, Image, ImageConfig
 from podling.runtime import monitor
@@ -130,12 +130,26 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         image_id=image.id if image else "", image_name=image_name, image_digest=image.digest if image else "",
         image_store=image.store if image else "",
         log_path=engine.paths.container(container_id) + "/ctr.log",
-        runtime=runtime.name, runtime_path=runtime.path,
+        runtime=runtime.name, runtime_path=runtime.path, init_path=_init_path(engine, options),
         cgroup_manager=engine.options.cgroup_manager or engine.conf.cgroup_manager,
         inherited=_inherited(engine, options.volumes_from),
         volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
         joined=_joined(engine, options), capabilities=userns.bounding_capabilities(),
     )
+
+
+def _init_path(engine: Engine, options: CreateOptions) -> str:
+    """The init program that ``--init`` puts before the command; Unsupported where none is installed."""
+    if not (engine.conf.init if options.init is None else options.init):
+        return ""
+    named = options.init_path or engine.conf.init_path
+    if named:
+        return named
+    found = process.find_program("catatonit", (*engine.conf.helper_binaries_dir, "/usr/libexec/catatonit"))
+    if found is None:
+        raise Unsupported("--init needs an init program, and catatonit is not installed",
+                          hint="install the package catatonit, or name another by --init-path")
+    return found
 
 
 def read_lines(path: str) -> tuple[str, ...]:

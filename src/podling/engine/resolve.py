@@ -40,6 +40,7 @@ class Surroundings(Record):
     image_digest: str = ""
     image_store: str = ""
     log_path: str = ""
+    init_path: str = ""                      # of the init program on the host
     runtime: str = ""
     runtime_path: str = ""
     cgroup_manager: str = "cgroupfs"
@@ -112,7 +113,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         user=user, group_add=options.group_add, umask=_first(options.umask, conf.umask),
         terminal=options.terminal, stdin_open=options.stdin_open, attach=options.attach,
         stop_signal=stop_signal, stop_timeout=_first(options.stop_timeout, conf.stop_timeout), timeout=options.timeout or 0,
-        init=_first(options.init, conf.init), init_path=options.init_path or conf.init_path,
+        init=_first(options.init, conf.init), init_path=host.init_path,
         systemd=options.systemd or "true", passwd=_first(options.passwd, True), passwd_entry=options.passwd_entry or "",
         tz=_first(options.tz, conf.tz),
         annotations={**conf.annotations, **options.annotations},
