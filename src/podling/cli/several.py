@@ -18,7 +18,7 @@ def each(context: Context, items: Iterable[T], action: Callable[[T], None], *,
          exit_codes: dict[type[PodlingError], int] | None = None) -> int:
     """Call the action with each; the exit code. Errors are shown at once, and the work goes on.
 
-    ``exit_codes``: kinds of errors -> exit code, where a command has codes of its own; the last failure's counts.
+    ``exit_codes``: kinds of errors -> exit code, where a command has codes of its own; the highest counts.
     """
     status = 0
     for item in items:
@@ -28,5 +28,6 @@ def each(context: Context, items: Iterable[T], action: Callable[[T], None], *,
             context.note(f"Error: {explain(error)}")
             for hint in hints(error):
                 context.note(hint[:1].upper() + hint[1:])
-            status = next((code for kind, code in (exit_codes or {}).items() if isinstance(error, kind)), error.exit_code)
+            code = next((code for kind, code in (exit_codes or {}).items() if isinstance(error, kind)), error.exit_code)
+            status = max(status, code)
     return status

@@ -24,6 +24,23 @@ _ALIASES = ((".Src", ".Source"), (".Dst", ".Destination"))
 _GO_NAMES = {"Id": "ID", "lockNumber": "LockNumber", "sdNotifyMode": "SdNotifyMode", "Image": "ImageID"}
 # Of what is null in JSON, the nil maps; the rest are nil lists.
 _NIL_MAPS = ("Annotations", "CgroupConf", "Config", "Data", "DriverOpts", "IPAMConfig", "Labels", "Volumes")
+# What JSON leaves out where it is empty: a key that tells the struct -> the fields that a template finds all the same.
+_OMITTED: dict[str, dict[str, Any]] = {
+    "lockNumber": {"OCIConfigPath": "", "SizeRw": 0, "SizeRootFs": 0},
+    "OciVersion": {"ConmonPid": 0, "CgroupPath": "", "StoppedByUser": False, "Checkpointed": False, "Restored": False,
+                   "Health": Struct({"Status": "", "FailingStreak": 0, "Log": None})},
+    "Hostname": {"Healthcheck": {}, "Timezone": "", "CreateCommand": [], "ExposedPorts": {}, "Secrets": [],
+                 "SystemdMode": False},
+    "Binds": {"Init": False},
+    "SandboxKey": {"Networks": {}},
+    "Propagation": {"Name": "", "SubPath": ""},
+    "RootFS": {"HealthCheck": {}},
+    "Mountpoint": {"UID": 0, "GID": 0, "Anonymous": False, "NeedsCopyUp": False, "NeedsChown": False},
+}
+_IMAGE_CONFIG: dict[str, Any] = {
+    "User": "", "ExposedPorts": {}, "Env": [], "Entrypoint": [], "Cmd": [], "Volumes": {}, "WorkingDir": "", "Labels": {},
+    "StopSignal": "", "ArgsEscaped": False,
+}
 _NETWORK_FIELDS = {
     "name": "Name", "id": "ID", "driver": "Driver", "network_interface": "NetworkInterface", "created": "Created",
     "subnets": "Subnets", "routes": "Routes", "ipv6_enabled": "IPv6Enabled", "internal": "Internal",
@@ -89,7 +106,10 @@ def _show(context: Context, found: list[tuple[str, Any]], template: str | None) 
 
 def _row(shape: dict[str, Any]) -> Row:
     """An object as templates see it: with the names of Go's fields beside those of its JSON, and Go's empty values for null."""
-    fields = {name: _seen(value, name) for name, value in shape.items()}
+    omitted = next((fields for key, fields in _OMITTED.items() if key in shape), {})
+    fields = {name: _seen(value, name) for name, value in {**omitted, **shape}.items()}
+    if "RootFS" in shape:
+        fields["Config"] = Row({**_IMAGE_CONFIG, **shape["Config"]}, json=shape["Config"], go_type="*v1.ImageConfig")
     fields.update({go_name: fields[name] for name, go_name in _GO_NAMES.items() if name in fields})
     return Row(fields, json=shape, go_type="interface {}")
 
