@@ -152,7 +152,7 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
         except NoSuchContainer:
             held.remove()
             return None
-        state = engine.containers.observe(stored)
+        state = engine.containers.settled(stored)
         if state.status in ("running", "paused"):
             return state
         if not steps.is_up(engine, container_id) and stored.status not in ("running", "paused", "stopping"):
@@ -169,7 +169,7 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
 
 def finish(engine: Engine, config: ContainerConfig, stored: ContainerState) -> ContainerState:
     """Take an ended container down and write how it ended; the caller holds its lock."""
-    state = engine.containers.observe(stored)
+    state = engine.containers.settled(stored)
     oom_killed = os.path.exists(os.path.join(engine.paths.run(config.id), "oom"))
     steps.down(engine, config)
     if stored.status in ("running", "paused", "stopping"):

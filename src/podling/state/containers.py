@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LIVE = ("running", "paused", "stopping")
 LOST_EXIT_CODE = 255                         # the host or the monitor died with the container
+EXIT_FILE_SECONDS = 10.0                     # how long conmon may take to write the exit file of a process that is gone
 REMEMBERED = 300 * 10**9                     # nanoseconds for which the exit code of a removed container can be asked
 
 
@@ -105,11 +106,29 @@ class Containers:
             return stored
         ended = exitfile.read(os.path.join(self.exits, stored.id))
         if ended is None:
-            if stored.status == "stopping" and not stored.pid:
+            if self._is_watched(stored):       # its conmon is about to write how it ended
                 return stored
             return stored.replace(status="exited", pid=0, conmon_pid=0, exit_code=LOST_EXIT_CODE)
         code, finished = ended
         return stored.replace(status="exited", pid=0, conmon_pid=0, exit_code=code, finished=finished)
+
+    def settled(self, stored: ContainerState) -> ContainerState:
+        """As :meth:`observe`; where the process is gone, its conmon's word about the end is waited for (some milliseconds)."""
+        deadline = time.monotonic() + EXIT_FILE_SECONDS
+        while True:
+            state = self.observe(stored)
+            if state.status not in LIVE or process.is_alive(stored.pid, stored.pid_start) or time.monotonic() > deadline:
+                return state
+            time.sleep(0.0005)
+
+    @staticmethod
+    def _is_watched(stored: ContainerState) -> bool:
+        """Whether the container's conmon lives."""
+        try:
+            with open(f"/proc/{stored.conmon_pid}/cmdline", "rb") as file:
+                return stored.id.encode() in file.read(1 << 12)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def dependents(self, container_id: str) -> list[str]:
         """Ids of the containers that need this one."""
