@@ -107,7 +107,7 @@ def _volume(text: str) -> Volume:
 def create(engine: Engine, options: CreateVolumeOptions) -> Volume:
     """Make a volume. AlreadyExists where the name is taken, unless ``ignore``: then the one that is there is answered."""
     name = options.name or names.random_id()
-    if not names.check_name(name):
+    if not is_name(name):
         raise InvalidArgument("running volume create option: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument")
     said, uid, gid = decide_options(options)
     with engine.lock("volume", name).exclusive():
@@ -136,6 +136,11 @@ def _make_directory(engine: Engine, volume: Volume) -> None:
         os.chmod(path, mode)                     # whatever the umask
     if volume.uid or volume.gid:
         os.chown(volume.mountpoint, volume.uid, volume.gid)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a volume's name; none leads out of its directory."""
+    return text.isascii() and text[:1].isalnum() and all(letter.isalnum() or letter in "_.-" for letter in text)
 
 
 def decide_options(options: CreateVolumeOptions) -> tuple[dict[str, str], int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from podling.engine.options import CreateVolumeOptions
-from podling.engine.volumes import decide_options, needs_mount
+from podling.engine.volumes import decide_options, is_name, needs_mount
 from podling.errors import InvalidArgument, NotFound, PodlingError, Unsupported
 
 
@@ -38,3 +38,13 @@ def test_options_that_cannot_work_are_refused(options: dict[str, str], kind: typ
 def test_another_driver_is_refused_by_name() -> None:
     with pytest.raises(Unsupported, match="volume driver foo is not available"):
         decide_options(CreateVolumeOptions(driver="foo"))
+
+
+@pytest.mark.parametrize("name", ["v", "a.b-c_D", "0", "f" * 64])
+def test_a_name(name: str) -> None:
+    assert is_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".removed", "a/b", "a b", "-a", "_a", "ä", "a\n", "a:b"])
+def test_what_is_no_name(name: str) -> None:
+    assert not is_name(name)
