@@ -15,11 +15,11 @@ import os
 import time
 
 from podling import jsontext
+from podling.database import IntegrityError
 from podling.engine import names
 from podling.engine.options import CreateVolumeOptions, RemoveOptions
 from podling.engine.select import label_matches
 from podling.engine.shapes import Struct, Time
-from podling.database import IntegrityError
 from podling.errors import (
     AlreadyExists,
     InUse,
