@@ -70,7 +70,6 @@ COMMANDS = {
     "image list": "images:IMAGE_LIST",
     "image ls": "images:IMAGE_LIST",
     "image prune": "images:IMAGE_PRUNE",
-    "image remove": "images:IMAGE_RM",
     "image rm": "images:IMAGE_RM",
     "network exists": "exists:NETWORK_EXISTS",
     "network inspect": "inspect:NETWORK_INSPECT",
@@ -111,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run(words, out, err)
         out.flush()
+        err.flush()
         return status
     except ExitStatus as error:
         return _finish(out, error.exit_code)

@@ -102,15 +102,15 @@ def test_flags_end_at_the_first_argument_where_they_are_not_interspersed() -> No
     (["---x"], "bad flag syntax: ---x"),
     (["-n", "x"], 'invalid argument "x" for "-n, --last" flag: strconv.ParseInt: parsing "x": invalid syntax'),
     (["-n", "08"], 'invalid argument "08" for "-n, --last" flag: strconv.ParseInt: parsing "08": invalid syntax'),
-    (["-n", "9" * 20], f'invalid argument "{"9" * 20}" for "-n, --last" flag: strconv.ParseInt: parsing "{"9" * 20}": '
-                       "value out of range"),
+    (["-n", "9" * 20], (f'invalid argument "{"9" * 20}" for "-n, --last" flag: strconv.ParseInt: parsing "{"9" * 20}": '
+                        "value out of range")),
     (["--time", "-1"], 'invalid argument "-1" for "--time" flag: strconv.ParseUint: parsing "-1": invalid syntax'),
     (["--cpus", "x"], 'invalid argument "x" for "--cpus" flag: strconv.ParseFloat: parsing "x": invalid syntax'),
     (["--all="], 'invalid argument "" for "-a, --all" flag: strconv.ParseBool: parsing "": invalid syntax'),
     (["-it=x"], 'invalid argument "x" for "-t, --tty" flag: strconv.ParseBool: parsing "x": invalid syntax'),
     (["--sort", "foo"], 'invalid argument "foo" for "--sort" flag: "foo" is not a valid value.  Choose from: "id, size"'),
-    (["-p", 'a"b'], 'invalid argument "a\\"b" for "-p, --publish" flag: parse error on line 1, column 2: '
-                    'bare " in non-quoted-field'),
+    (["-p", 'a"b'], ('invalid argument "a\\"b" for "-p, --publish" flag: parse error on line 1, column 2: '
+                     'bare " in non-quoted-field')),
     (["--fds", "1,x"], 'invalid argument "1,x" for "--fds" flag: strconv.ParseUint: parsing "x": invalid syntax'),
     (["--help=x"], 'invalid argument "x" for "--help" flag: strconv.ParseBool: parsing "x": invalid syntax'),
 ])
@@ -150,7 +150,7 @@ def test_errors_of_values_are_shown_as_they_are() -> None:
     def refuse(text: str) -> str:
         raise InvalidArgument(f"bad {text}")
 
-    with pytest.raises(InvalidArgument, match="^bad x$"):
+    with pytest.raises(InvalidArgument, match=r"^bad x$"):
         scan((Flag("--name", parse=refuse),), ["--name", "x"], path="podling x")
 
 
@@ -200,7 +200,8 @@ def test_parse_checks_arguments() -> None:
         parse(command, ["-a"])
 
 
-@given(st.lists(st.one_of(st.sampled_from(["--", "-", "--all", "-it", "--name", "-p", "-n=1", "--env=x"]), st.text(max_size=6))))
+@given(st.lists(st.one_of(st.sampled_from(["--", "-", "--all", "-it", "--name", "-p", "-n=1", "--env=x"]),
+                          st.text(max_size=6))))
 def test_any_line_is_read_or_refused(argv: list[str]) -> None:
     try:
         options, args = said(*argv)

@@ -11,7 +11,8 @@ from podling.cli.output import Columns, Row, has_table, is_json, normalized, pri
 
 COLUMNS = Columns(name="ps", shown=("ID", "Names"), headings={"ID": "CONTAINER ID"})
 ROWS = [
-    Row({"ID": "4c01c28ee76e", "Names": "web", "Labels": {"a": "b"}, "Late": lambda: "x"}, json={"Id": "4c01", "Names": ["web"]}),
+    Row({"ID": "4c01c28ee76e", "Names": "web", "Labels": {"a": "b"}, "Late": lambda: "x"},
+        json={"Id": "4c01", "Names": ["web"]}),
     Row({"ID": "d2d86eb0", "Names": "a-longer-name", "Labels": {}, "Late": lambda: "y"}, json={"Id": "d2d8", "Names": []}),
 ]
 

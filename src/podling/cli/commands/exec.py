@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from podling import log
 from podling.cli.commands.selecting import LATEST, one
 from podling.cli.flags import Command, Flag
 from podling.engine.exec import execute, execute_detached
@@ -27,8 +26,6 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
     check_descriptors(said.get("preserve_fds", 0))
     container, command = one(context, said, args, no_name="exec requires the name or ID of a container or the --latest flag")
     options = ExecOptions(command=tuple(command), **context.options(said, *_OPTIONS))
-    if options.terminal and options.stdin_open and not options.detach and not os.isatty(0):
-        log.warning("The input device is not a TTY. The --tty and --interactive flags might not work properly")
     try:
         if options.detach:
             context.out.line(execute_detached(context.engine, container, options))

@@ -70,7 +70,7 @@ class _Printer:
         self._unfinished[key] = not line.whole
         head = b"" if goes_on else self._prefixes[container.id]
         if self._timestamps and not goes_on:
-            head += line.stamp.encode() + b" "
+            head += line.stamp.replace("+00:00", "Z").encode() + b" "
         data = head + line.text
         if self._color:
             data = self._colors[container.id] + data + b"\x1b[0m"
