@@ -33,7 +33,7 @@ def create(engine: Engine, options: CreateOptions) -> Container:
         image, image_config, image_name = _image(engine, options)
         surroundings = _surroundings(engine, options, image, name, image_name)
         config = resolve(options, image_config, engine.conf, surroundings)
-        config = _publish(engine, config)
+        config = _publish(config)
         container = _make(engine, config, undo)
         if cidfile:
             write_atomic(cidfile, config.id.encode(), 0o644)
@@ -216,7 +216,7 @@ def _missing_volumes(engine: Engine, config: ContainerConfig) -> list[CreateVolu
     return list(missing.values())
 
 
-def _publish(engine: Engine, config: ContainerConfig) -> ContainerConfig:
+def _publish(config: ContainerConfig) -> ContainerConfig:
     """Choose host ports where none was said, and publish exposed ones for ``--publish-all``."""
     if not config.ports and not config.publish_all:
         return config

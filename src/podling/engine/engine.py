@@ -36,14 +36,17 @@ class Paths(Record):
 
     @property
     def database(self) -> str:
+        """The SQLite file."""
         return self.graphroot + "/podling.db"
 
     @property
     def volumes(self) -> str:
+        """Where volumes are."""
         return self.graphroot + "/volumes"
 
     @property
     def cache(self) -> str:
+        """What may be deleted at any time."""
         return self.graphroot + "/cache"
 
     @property
@@ -53,6 +56,7 @@ class Paths(Record):
 
     @property
     def locks(self) -> str:
+        """Kernel lock files."""
         return self.runroot + "/locks"
 
     def container(self, container_id: str) -> str:

@@ -11,7 +11,7 @@ curious dapper daring deft eager early earnest easy elated epic fair fearless fe
 giddy glad golden good grand great happy hardy hearty honest hopeful humble jolly jovial keen kind lasting light lively loyal
 lucid lucky mellow merry mild modest neat nimble noble patient placid plucky polite prime proud quick quiet rapid ready robust
 rosy serene sharp shiny silent simple sincere smart smooth snug solid sound spry steady stoic sturdy sunny sure swift tender
-tidy trusty upbeat valiant vivid warm wise witty zealous zesty""".split()
+tidy trusty upbeat valiant vivid warm wise witty zealous zesty""".split()  # noqa: SIM905
 
 RIGHT = """abel ampere archimedes avogadro babbage banach bell bernoulli bohr boltzmann boole born brahe carson cauchy cavendish
 celsius chandrasekhar clarke copernicus coulomb curie dalton darwin descartes diffie dijkstra dirac eddington edison einstein
@@ -21,7 +21,7 @@ jackson jacobi johnson joliot joule kapitsa kelvin kepler knuth kowalevski lagra
 legendre leibniz linnaeus liskov lorentz lovelace mach maxwell mayer mccarthy meitner mendel mendeleev mirzakhani morse napier
 nash newton nobel noether ohm pascal pasteur pauli payne perlman planck poincare ptolemy pythagoras ramanujan ride riemann
 ritchie rutherford sagan shannon sinoussi somerville stallman tesla thompson torvalds turing volta wescoff wilson wing wozniak
-wright wu yalow yonath""".split()
+wright wu yalow yonath""".split()  # noqa: SIM905
 
 
 def random_id() -> str:

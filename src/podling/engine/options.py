@@ -112,7 +112,8 @@ class CreateOptions(Record):
     create_command: tuple[str, ...] = ()
     # process
     entrypoint: tuple[str, ...] | None = None    # () clears the image's
-    env: tuple[str, ...] = ()                # "NAME=value", or "NAME" / "NAME*" to take from the caller's environment; in order of precedence
+    # "NAME=value", or "NAME" and "NAME*" to take from the caller's environment; later ones override earlier ones
+    env: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()          # paths
     env_host: bool | None = None
     env_merge: tuple[str, ...] = ()

@@ -60,6 +60,21 @@ def check(options: CreateOptions) -> None:
         raise InvalidArgument("cannot specify both --no-healthcheck and --health-cmd")
     if options.auto_remove and options.restart is not None and options.restart.name not in ("no", ""):
         raise InvalidArgument('the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"')
+    _check_network(options)
+    _check_resources(options)
+    if options.oom_score_adj is not None and not -1000 <= options.oom_score_adj <= 1000:
+        raise InvalidArgument(f"invalid value {options.oom_score_adj} for --oom-score-adj: must be between -1000 and 1000")
+    if options.hostname and options.uts_ns is not None and options.uts_ns.mode == "host":
+        raise InvalidArgument("cannot set hostname when running in the host UTS namespace: invalid configuration")
+    if options.cgroups == "disabled" and options.resources != limits.Resources():
+        raise InvalidArgument("cannot set resource limits with --cgroups=disabled")
+    if options.user_ns is not None and options.user_ns.mode not in ("host", ""):
+        raise InvalidArgument(f"--userns {options.user_ns.mode} is not available yet", hint="leave it out, or say --userns host")
+    if options.uid_map or options.gid_map:
+        raise InvalidArgument("--uidmap and --gidmap are not available yet")
+
+
+def _check_network(options: CreateOptions) -> None:
     net = options.net_ns
     own_network = net is None or net.mode in ("bridge", "private")
     if not own_network:
@@ -74,21 +89,14 @@ def check(options: CreateOptions) -> None:
     if len(options.networks) > 1 and (options.ip or options.ip6 or options.mac_address):
         raise InvalidArgument("--ip, --ip6 and --mac-address can only be set for a single network: invalid argument",
                               hint="say it for each network: --network NAME:ip=...,mac=...")
+
+
+def _check_resources(options: CreateOptions) -> None:
     resources = options.resources
     if resources.memory is not None and resources.memory_swap is not None and 0 <= resources.memory_swap < resources.memory:
         raise InvalidArgument("minimum memory swap limit should be larger than memory limit")
     if resources.memory_reservation and resources.memory and resources.memory < resources.memory_reservation:
         raise InvalidArgument("minimum memory limit cannot be less than memory reservation limit, see usage")
-    if options.oom_score_adj is not None and not -1000 <= options.oom_score_adj <= 1000:
-        raise InvalidArgument(f"invalid value {options.oom_score_adj} for --oom-score-adj: must be between -1000 and 1000")
-    if options.hostname and options.uts_ns is not None and options.uts_ns.mode == "host":
-        raise InvalidArgument("cannot set hostname when running in the host UTS namespace: invalid configuration")
-    if options.cgroups == "disabled" and resources != type(resources)():
-        raise InvalidArgument("cannot set resource limits with --cgroups=disabled")
-    if options.user_ns is not None and options.user_ns.mode not in ("host", ""):
-        raise InvalidArgument(f"--userns {options.user_ns.mode} is not available yet", hint="leave it out, or say --userns host")
-    if options.uid_map or options.gid_map:
-        raise InvalidArgument("--uidmap and --gidmap are not available yet")
 
 
 def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> ContainerConfig:
@@ -117,7 +125,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         systemd=options.systemd or "true", passwd=_first(options.passwd, True), passwd_entry=options.passwd_entry or "",
         tz=_first(options.tz, conf.tz),
         annotations={**conf.annotations, **options.annotations},
-        labels=_labels(options, image, conf, host),
+        labels=_labels(options, image, host),
         restart=options.restart or RestartPolicy(), healthcheck=_healthcheck(options, image),
         auto_remove=options.auto_remove, create_command=options.create_command,
         exposed_ports=tuple(sorted({*(image.exposed_ports if image else ()), *options.expose})),
@@ -238,7 +246,7 @@ def _expand(text: str, env: dict[str, str]) -> str:
         position = end
 
 
-def _labels(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> dict[str, str]:
+def _labels(options: CreateOptions, image: ImageConfig | None, host: Surroundings) -> dict[str, str]:
     labels = dict(image.labels) if image else {}
     for lines in host.label_files:
         for line in lines:

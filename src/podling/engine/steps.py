@@ -147,7 +147,7 @@ def _network_down(engine: Engine, config: ContainerConfig) -> None:
     from podling.network import setup
     from podling.network.leases import Leases
 
-    setup.down(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf, runroot=engine.paths.runroot)
+    setup.down(config, leases=Leases(engine.database), conf=engine.conf, runroot=engine.paths.runroot)
 
 
 def _joined_namespaces(engine: Engine, config: ContainerConfig) -> dict[str, str]:

@@ -233,7 +233,7 @@ def import_image(engine: Engine, source: str, name: str | None, options: ImportO
         answer = connection.send("GET", source, headers={})
         if answer.status != 200:
             raise RegistryError(f"fetching {source}: the server answers {answer.status}")
-        read = answer.read
+        read: Callable[[int], bytes] = answer.read
     else:
         read = open_file(source)
     return import_tar(engine.images, read, names=names, changes=options.changes, message=options.message,

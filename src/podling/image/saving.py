@@ -82,11 +82,10 @@ class Export:
         for content in self.contents:
             described = manifest.build(described_image(content, docker=False))
             digest = digests.digest_of(described)
-            for data in (content.config, described):
-                members.append(Planned(name=f"blobs/sha256/{_hex(digests.digest_of(data))}", content=data))
-            for name in content.names or ("",):
-                entries.append(Descriptor(media_type=manifest.OCI_MANIFEST, digest=digest, size=len(described),
-                                          annotations={manifest.REF_NAME: name} if name else {}))
+            members += [Planned(name=f"blobs/sha256/{_hex(digests.digest_of(data))}", content=data)
+                        for data in (content.config, described)]
+            entries += [Descriptor(media_type=manifest.OCI_MANIFEST, digest=digest, size=len(described),
+                                   annotations={manifest.REF_NAME: name} if name else {}) for name in content.names or ("",)]
         members = list({member.name: member for member in members}.values())
         return [Planned(name="oci-layout", content=_OCI_LAYOUT),
                 Planned(name="index.json", content=manifest.build_index(entries, media_type="")), *members]

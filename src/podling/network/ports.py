@@ -91,8 +91,7 @@ class Reservation:
 def _port_error(port: PortMapping, number: int, error: OSError, owner: str) -> PodlingError:
     words = os.strerror(error.errno or 0).lower()
     version = "6" if ":" in port.host_ip else "4"
-    kind = "listen" if port.protocol == "tcp" else "listen"
-    text = (f"cannot listen on the {port.protocol.upper()} port: {kind} {port.protocol}{version} "
+    text = (f"cannot listen on the {port.protocol.upper()} port: listen {port.protocol}{version} "
             f"{f'[{port.host_ip}]' if version == '6' else port.host_ip}:{number}: bind: {words}")
     if error.errno == 98:
         hint = (f"container {owner} has it: stop it, or publish another port" if owner

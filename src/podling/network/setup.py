@@ -116,7 +116,7 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
     return pending
 
 
-def down(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: ContainersConf, runroot: str) -> None:
+def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:
     """Take the container's network down, whatever of it there is; idempotent. The first failure is raised after all was tried."""
     path = namespaces.path_of(config.id)
     failure: PodlingError | None = None

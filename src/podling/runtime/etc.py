@@ -161,7 +161,7 @@ def host_address(facts: Facts) -> str:
 
 def _outward_address() -> str:
     """The address of the interface that packets to the outside leave from; "" without one. Nothing is sent."""
-    import _socket     # socket itself takes 5 ms to import
+    import _socket  # socket itself takes 5 ms to import
 
     for family, outside in ((_socket.AF_INET, "192.0.2.1"), (_socket.AF_INET6, "2001:db8::1")):
         try:
@@ -208,7 +208,8 @@ def passwd_line(config: ContainerConfig, known: users.Accounts) -> str:
     home = config.working_dir or "/"
     if config.passwd_entry:
         line = config.passwd_entry
-        for word, value in (("$USERNAME", name), ("$UID", name), ("$GID", str(gid)), ("$NAME", "container user"), ("$HOME", home)):
+        for word, value in (("$USERNAME", name), ("$UID", name), ("$GID", str(gid)), ("$NAME", "container user"),
+                            ("$HOME", home)):
             line = line.replace(word, value)
         return line + "\n"
     return f"{name}:*:{name}:{gid}:container user:{home}:/bin/sh\n"

@@ -49,10 +49,10 @@ def _wait_as_one(pid: int) -> int:
     """Wait for our child; an interrupt from the terminal reaches it by itself, other signals are passed on."""
     passed = [int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")]
 
-    def pass_on(number: int, frame: object) -> None:
+    def pass_on(number: int, _frame: object) -> None:
         os.kill(pid, number)
 
-    def stay(number: int, frame: object) -> None:
+    def stay(_number: int, _frame: object) -> None:
         """The terminal sent it to the whole group."""
 
     before = {number: signal.signal(number, pass_on) for number in passed}
