@@ -229,3 +229,23 @@ def test_a_policy_that_rejects_is_obeyed(world: World) -> None:
         assert f"Running image docker://{registry.host}/bb:latest is rejected by policy." in refused.stderr
 
     with_registry(world, story)
+
+
+SHORT_NAMES = 'unqualified-search-registries = ["HOST", "localhost:1"]\nshort-name-mode = "enforcing"\n'
+
+
+def test_a_short_name_is_asked_for_once(world: World) -> None:
+    def story(registry: RunningRegistry) -> None:
+        podling("push", "-q", "--tls-verify=false", "bb", f"{registry.host}/tool")
+        Path("/etc/containers/registries.conf.d").mkdir(parents=True, exist_ok=True)
+        Path("/etc/containers/registries.conf").write_text(SHORT_NAMES.replace("HOST", registry.host), encoding="ascii")
+        refused = podling("pull", "--tls-verify=false", "tool", check=False)
+        assert "short-name resolution enforced but cannot prompt without a TTY" in refused.stderr
+        command = f"{sys.executable} -I -S {MAIN} pull --tls-verify=false tool"
+        asked = subprocess.run(["script", "-qec", command, "/dev/null"], input="7\n1\n", capture_output=True, text=True,
+                               timeout=60, check=True)
+        assert f"1) {registry.host}/tool" in asked.stdout
+        assert f"Trying to pull {registry.host}/tool:latest..." in asked.stdout
+        podling("pull", "-q", "--tls-verify=false", "tool")
+
+    with_registry(world, story)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.engine.options import RegistryOptions
 
 TYPE_CHECKING = False
@@ -23,6 +25,31 @@ def registry_options(said: dict[str, Any]) -> RegistryOptions:
 def reporter(context: Context, *, quiet: bool) -> Callable[..., None] | None:
     """A function that shows the events of a transfer on standard error; None for quiet."""
     return None if quiet else _Reporter(context)
+
+
+def chooser(context: Context) -> Callable[[str, list[str]], str] | None:
+    """A function that asks the user which of several images a short name means; None where nobody is there to answer."""
+    return _Chooser(context) if os.isatty(0) and context.err.is_tty else None
+
+
+class _Chooser:
+    """The question, asked until it is answered."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, name: str, candidates: list[str]) -> str:
+        """One of the candidates."""
+        from podling.cli.terminal import ask
+
+        err = self._context.err
+        err.line(f'"{name}" is a short name. Please select an image:')
+        for number, candidate in enumerate(candidates, 1):
+            err.line(f"  {number}) {candidate}")
+        while True:
+            answer = ask(err, f"1-{len(candidates)} [1]: ").strip() or "1"
+            if answer.isdecimal() and 1 <= int(answer) <= len(candidates):
+                return candidates[int(answer) - 1]
 
 
 class _Reporter:

@@ -59,6 +59,7 @@ class PullOptions(Record):
     all_tags: bool = False
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None   # called with image.transfer's events
+    choose: Callable[[str, list[str]], str] | None = None   # asks which of several full names a short one stands for
 
 
 class PushOptions(Record):

@@ -40,6 +40,15 @@ def configured() -> RegistriesConf:
     return registries.load(os.environ, rootless=rootless, home=_home(), cache=cache)
 
 
+def remember(short: str, full: str) -> None:
+    """Keep what a short name stands for, both without tag; where that cannot be written it is asked again the next time."""
+    path = registries.alias_file(rootless=os.geteuid() != 0, home=_home(), env=os.environ)
+    try:
+        registries.record_alias(path, short, full)
+    except OSError as error:
+        log.debug(f"recording what {short} stands for in {path}: {error}")
+
+
 def described() -> dict[str, Any]:
     """registries.conf in the shape of ``podman info``."""
     conf = configured()

@@ -91,18 +91,26 @@ def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -
 
 def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
     conf = registries.configured()
-    candidates = conf.candidates(name)
+    candidates = conf.candidates(name, can_ask=options.choose is not None)
+    chosen = ""
+    if len(candidates) > 1 and options.choose is not None:
+        chosen = options.choose(name, candidates)
+        candidates = [chosen]
     failures: list[PodlingError] = []
     for candidate in candidates:
         wanted = reference.parse(candidate)
         if not wanted.digest:
             wanted = wanted.with_tag()
         try:
-            return _pull_reference(engine, conf, wanted, options)
+            image = _pull_reference(engine, conf, wanted, options)
         except (RegistryError, Unsupported) as error:
             failures.append(error)
             if len(candidates) == 1:
                 raise
+            continue
+        if chosen:                               # the next time, and for Podman too, the answer is known
+            registries.remember(reference.parse(name).name, wanted.name)
+        return image
     words = "; ".join(explain(error) for error in failures)
     raise RegistryError(f'{len(failures)} errors occurred while pulling "{name}": {words}')
 

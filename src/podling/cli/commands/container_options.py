@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.cli.progress import registry_options, reporter
+from podling.cli.progress import chooser, registry_options, reporter
 from podling.engine.options import CreateOptions, PullOptions
 from podling.errors import InvalidArgument
 from podling.model import Healthcheck, LogConfig, Platform
@@ -48,7 +48,7 @@ def create_options(context: Context, said: dict[str, Any], args: list[str]) -> C
 
 def _pull(context: Context, rest: dict[str, Any]) -> PullOptions:
     return PullOptions(policy=rest.pop("pull", None), platform=take_platform(rest), registry=registry_options(rest),
-                       progress=reporter(context, quiet=rest.pop("quiet", False)))
+                       progress=reporter(context, quiet=rest.pop("quiet", False)), choose=chooser(context))
 
 
 def take_platform(rest: dict[str, Any]) -> Platform | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podling.cli.commands.container_options import take_platform
 from podling.cli.commands.container_values import platform, seconds
 from podling.cli.flags import Command, Flag
-from podling.cli.progress import registry_options, reporter
+from podling.cli.progress import chooser, registry_options, reporter
 from podling.cli.several import each
 from podling.engine.options import PullOptions, PushOptions
 from podling.errors import InvalidArgument
@@ -24,7 +24,7 @@ def pull(context: Context, said: dict[str, Any], args: list[str]) -> int:
     rest = dict(said)
     quiet, every = rest.pop("quiet", False), rest.pop("all_tags", False)
     options = PullOptions(policy=rest.pop("policy", None) or "always", platform=take_platform(rest), all_tags=every,
-                          registry=registry_options(rest), progress=reporter(context, quiet=quiet))
+                          registry=registry_options(rest), progress=reporter(context, quiet=quiet), choose=chooser(context))
 
     def bring(name: str) -> None:
         engine = context.engine
