@@ -1,7 +1,7 @@
 """Reading a container's log: conmon's k8s-file, and journald where it runs.
 
-A line of the file is ``TIME STREAM TAG TEXT``: an RFC 3339 time, stdout or stderr, F for a whole line or P for a part of one that
-goes on in the next. With a size limit conmon replaces the file by a new one; who follows reads the old one to its end first.
+A line of the file is ``TIME STREAM TAG TEXT``: an RFC 3339 time, stdout or stderr, F for a whole line or P for a part of one
+that goes on in the next. With a size limit conmon replaces the file by a new one; who follows reads the old one to its end first.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Line(Record):
 def check_readable(config: ContainerConfig) -> None:
     """Unsupported, in Podman's words, for a driver whose output cannot be read."""
     if config.log.driver in ("none", "passthrough"):
-        raise Unsupported(f"this container is using the '{config.log.driver}' log driver, cannot read logs: this container is not "
-                          "logging output")
+        raise Unsupported(f"this container is using the '{config.log.driver}' log driver, cannot read logs: this container is "
+                          "not logging output")
 
 
 def parse(line: bytes) -> Line | None:

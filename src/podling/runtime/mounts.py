@@ -43,7 +43,7 @@ def has_user_namespace(config: ContainerConfig) -> bool:
 
 def mounts(config: ContainerConfig, facts: Facts, host: HostFacts) -> list[dict[str, Any]]:
     """All mounts, shallow destinations first; what the user mounts takes the place of a default at the same destination."""
-    users = [_user_mount(mount, config, facts, host) for mount in config.mounts]
+    users = [_user_mount(mount, facts, host) for mount in config.mounts]
     taken = {mount["destination"] for mount in users}
     users += [mount for mount in _engine_mounts(config) if mount["destination"] not in taken]
     taken = {mount["destination"] for mount in users}
@@ -152,7 +152,7 @@ def _matches_part(pattern: str, text: str) -> bool:
 # --- the user's mounts ------------------------------------------------------------------------------------------------
 
 
-def _user_mount(mount: Mount, config: ContainerConfig, facts: Facts, host: HostFacts) -> dict[str, Any]:
+def _user_mount(mount: Mount, facts: Facts, host: HostFacts) -> dict[str, Any]:
     destination = mount.destination
     if mount.kind == "tmpfs":
         options = _tmpfs_options(mount.options)

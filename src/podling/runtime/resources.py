@@ -20,14 +20,14 @@ _DEFAULT_RLIMIT = 1048576      # Podman's for files and processes, where nothing
 
 def limits(config: ContainerConfig, host: HostFacts) -> dict[str, Any]:
     """``linux.resources`` of a container, with its device rules; without limits where they cannot be applied."""
-    found = resources(config.resources, host.device_numbers) if _may_limit(config, host) else {}
+    found = resources(config.resources, host.device_numbers) if _may_limit(host) else {}
     rules = _device_rules(config, host)
     if rules:
         found["devices"] = rules
     return found
 
 
-def _may_limit(config: ContainerConfig, host: HostFacts) -> bool:
+def _may_limit(host: HostFacts) -> bool:
     """An ordinary user has no cgroup on v1."""
     return not host.rootless or host.cgroup_layout == "v2"
 
@@ -47,11 +47,10 @@ def resources(wanted: Resources, numbers: dict[str, tuple[int, int]], *, update:
     cpu.update({name: text for name, text in (("cpus", wanted.cpuset_cpus), ("mems", wanted.cpuset_mems)) if text})
     sections = (("memory", memory), ("cpu", cpu), ("blockIO", _block_io(wanted, numbers)), ("unified", dict(wanted.unified)))
     found.update({name: section for name, section in sections if section})
-    if wanted.pids_limit is not None:
-        # How "no limit" is said differs between runtimes and cgroup versions (-1, 0). A new cgroup has none, and the most
-        # pids that a kernel can have is none to a running one.
-        if wanted.pids_limit > 0 or update:
-            found["pids"] = {"limit": wanted.pids_limit if wanted.pids_limit > 0 else _MOST_PIDS}
+    # How "no limit" is said differs between runtimes and cgroup versions (-1, 0). A new cgroup has none, and the most pids
+    # that a kernel can have is none to a running one.
+    if wanted.pids_limit is not None and (wanted.pids_limit > 0 or update):
+        found["pids"] = {"limit": wanted.pids_limit if wanted.pids_limit > 0 else _MOST_PIDS}
     return found
 
 
@@ -80,7 +79,7 @@ def _rate(rate: DeviceRate, key: str, numbers: dict[str, tuple[int, int]]) -> di
 # --- devices ----------------------------------------------------------------------------------------------------------
 
 
-def devices(config: ContainerConfig, host: HostFacts) -> list[dict[str, Any]]:
+def devices(host: HostFacts) -> list[dict[str, Any]]:
     """``linux.devices``: nodes to make. An ordinary user cannot make any and gets bind mounts instead."""
     if host.rootless:
         return []

@@ -39,7 +39,7 @@ CAPABILITIES = tuple("CAP_" + name for name in _NAMES.split())
 
 
 class Filter(Record):
-    """A resolved system call filter: the OCI ``linux.seccomp``, or the compiled program in base64 where the runtime takes it."""
+    """A resolved system call filter: the OCI ``linux.seccomp``, or the program in base64 where the runtime takes that."""
 
     profile: dict[str, Any] | None = None
     bpf: str = ""
@@ -135,8 +135,8 @@ def _cache_entry(path: str, capabilities: Iterable[str], cache: str, as_program:
     mask = sum(1 << number for number, name in enumerate(CAPABILITIES) if name in held)
     host = os.uname()
     kind = "bpf" if as_program else "json"
-    return (f"{cache}/seccomp-{_CACHE_FORMAT}-{host.machine}-{host.release}-{state.st_dev:x}-{state.st_ino:x}-{state.st_size:x}-"
-            f"{state.st_mtime_ns:x}-{mask:x}.{kind}")
+    file = f"{state.st_dev:x}-{state.st_ino:x}-{state.st_size:x}-{state.st_mtime_ns:x}"
+    return f"{cache}/seccomp-{_CACHE_FORMAT}-{host.machine}-{host.release}-{file}-{mask:x}.{kind}"
 
 
 def _read_cached(entry: str) -> str:

@@ -163,7 +163,7 @@ def _linux(config: ContainerConfig, facts: Facts, host: HostFacts, propagation: 
         if path:
             linux["cgroupsPath"] = path
     linux["namespaces"] = _namespaces(config, facts)
-    nodes = devices(config, host)
+    nodes = devices(host)
     if nodes:
         linux["devices"] = nodes
     if host.seccomp is not None and not host.seccomp_bpf:
@@ -243,9 +243,10 @@ def process(command: ExecConfig, config: ContainerConfig, facts: Facts, host: Ho
     Root, and whoever asks for a privileged command, has the container's capabilities.
     """
     if command.privileged:
-        sets: dict[str, Any] = dict.fromkeys(("bounding", "effective", "permitted"), list(host.capabilities))
+        everything = list(host.capabilities)
+        sets: dict[str, Any] = {"bounding": everything, "effective": everything, "permitted": everything}
         if facts.uid != 0:
-            sets["inheritable"] = sets["ambient"] = sets["bounding"]
+            sets["inheritable"] = sets["ambient"] = everything
     else:
         sets = capabilities(config, facts.uid, host)
     env = list(command.env)

@@ -1,12 +1,12 @@
 """A container's standard streams: attaching to conmon, from a terminal or for a server.
 
-conmon listens on ``attach`` in the bundle, a SOCK_SEQPACKET socket for any number of clients. Each packet it sends begins with a
-byte that says which stream the rest is (2 standard output, 3 standard error; of a terminal everything is 2); what a client sends
-goes to the container's standard input as it is, and a half-closed connection closes that input where the container has one open
-(``-i`` without a terminal). Window sizes are lines ``1 ROWS COLUMNS`` in the named pipe ``ctl``.
+conmon listens on ``attach`` in the bundle, a SOCK_SEQPACKET socket for any number of clients. Each packet it sends begins with
+a byte that says which stream the rest is (2 standard output, 3 standard error; of a terminal everything is 2); what a client
+sends goes to the container's standard input as it is, and a half-closed connection closes that input where the container has one
+open (``-i`` without a terminal). Window sizes are lines ``1 ROWS COLUMNS`` in the named pipe ``ctl``.
 
-One poll loop moves everything, without threads. It never waits for one side while another could go on: input that conmon does not
-take yet is kept, output goes to a pipe or a terminal only as fast as that takes it.
+One poll loop moves everything, without threads. It never waits for one side while another could go on: input that conmon does
+not take yet is kept, output goes to a pipe or a terminal only as fast as that takes it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _PACKET = 1 << 16                    # conmon sends at most 8 KiB and a byte
 _INPUT = 1 << 13                     # conmon takes packets of up to 32 KiB and cuts off the rest
 _PIPE_BUF = 4096                     # what a pipe takes at once when poll says that it is ready
 _LARGEST_WINDOW = 1000               # conmon refuses more rows or columns
+_INPUT_EVENTS = select.POLLIN | select.POLLHUP | select.POLLERR
 _POLL_EXIT = 0.005                   # seconds between two looks for the exit file, once the process is gone
 # What a foreground command passes on to the container: all that ends or steers a program.
 PROXIED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGTSTP",
@@ -169,7 +170,7 @@ class Copy:
                  detach_keys: bytes = b"", early: bytes = b"") -> None:
         self.connection = connection
         self.stdin = stdin
-        self.outputs = {STDOUT: _Output(stdout), STDERR: _Output(stderr)}
+        self.outputs = {STDOUT: Output(stdout), STDERR: Output(stderr)}
         self.keys = DetachKeys(detach_keys)
         self.signals: SignalPipe | None = None
         self.on_signal: Callable[[int], None] | None = None
@@ -199,7 +200,8 @@ class Copy:
             self._write_outputs(ready)
             if self._to_send and ready.get(self.connection.fileno(), 0) & (select.POLLOUT | select.POLLHUP | select.POLLERR):
                 self._send()
-            if self.stdin is not None and self.stdin in ready:
+            takes_input = self.stdin is not None and not self._input_over and not self._to_send
+            if takes_input and ready.get(self.stdin or 0, 0) & _INPUT_EVENTS:
                 self._read_input()
             if not self._has_output() and ready.get(self.connection.fileno(), 0) & (select.POLLIN | select.POLLHUP):
                 if not self._receive():
@@ -307,22 +309,34 @@ class Copy:
                 raise
 
 
-class _Output:
+class Output:
     """Where one stream goes. A descriptor that could block is written only when poll says that it is ready."""
 
     def __init__(self, sink: Sink) -> None:
         self._function = sink if callable(sink) else None
         self.fd = -1 if sink is None or callable(sink) else sink
         self.pending = b""
+        if self.fd >= 0 and not _is_open(self.fd):
+            self.fd = -1                     # closed by whoever started us: as if it were /dev/null
         self._may_block = self.fd >= 0 and not stat.S_ISREG(os.fstat(self.fd).st_mode)
 
     def put(self, data: bytes) -> None:
+        """Write what fits now; the rest is ``pending``."""
         if self._function is not None:
             self._function(data)
         elif self.fd >= 0:
             self.pending += data
             if not self._may_block or _writable(self.fd):
                 self.flush()
+
+    def put_all(self, data: bytes) -> None:
+        """Write all of it, however long that takes."""
+        self.put(data)
+        while self.pending:
+            poll = select.poll()
+            poll.register(self.fd, select.POLLOUT)
+            poll.poll()
+            self.flush()
 
     def flush(self) -> None:
         """Write as much as fits without waiting."""
@@ -334,6 +348,14 @@ class _Output:
             self.pending = self.pending[written:]
             if self.pending and self._may_block and not _writable(self.fd):
                 return
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _readable(fd: int) -> bool:
@@ -431,9 +453,9 @@ def window_size(fd: int) -> tuple[int, int] | None:
 # --- attaching --------------------------------------------------------------------------------------------------------
 
 
-def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stderr: Sink, detach_keys: str = DEFAULT_DETACH_KEYS,
-           kill: Callable[[int], None] | None = None, start: Callable[[], int] | None = None, process: int = -1,
-           has_ended: Callable[[], bool] | None = None) -> str:
+def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stderr: Sink,
+           detach_keys: str = DEFAULT_DETACH_KEYS, kill: Callable[[int], None] | None = None,
+           start: Callable[[], int] | None = None, process: int = -1, has_ended: Callable[[], bool] | None = None) -> str:
     """Attach this process' terminal or pipes to a container that exists in the runtime: ENDED or DETACHED.
 
     ``start`` is called once the connection stands and the terminal is raw, so that nothing the container writes is lost; it

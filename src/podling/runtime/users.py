@@ -1,7 +1,7 @@
 """Users and groups inside a root file system: ``web``, ``101``, ``web:www``, ``101:102`` -> numbers, groups and home.
 
-The image's ``/etc/passwd`` and ``/etc/group`` are read with every symbolic link kept inside the root, only where they are regular
-files, and only up to a size: an image may be hostile.
+The image's ``/etc/passwd`` and ``/etc/group`` are read with every symbolic link kept inside the root, only where they are
+regular files, and only up to a size: an image may be hostile.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CGROUP = "/conmon"                          # below the containers' parent, as Podman has it
 _SYNC_LIMIT = 1 << 20
+_JOURNAL = "/run/systemd/journal/socket"
 _EXIT_FILE_SECONDS = 10.0                    # how long conmon may take to write the exit file of a process that is gone
 _LOST = 255
 
@@ -84,7 +85,7 @@ def create(config: ContainerConfig, *, bundle: str, conf: ContainersConf, conmon
 def shared_arguments(config: ContainerConfig, bundle: str, unique: str) -> list[str]:
     """The arguments that containers and exec sessions have in common."""
     words = ["--api-version", "1", "--cid", config.id, "--cuuid", unique, "--name", config.name, "--runtime", config.runtime_path,
-             "--bundle", bundle, "--full-attach", "--log-level", "error"]
+             "--bundle", bundle, "--full-attach", "--log-level", "error", "--no-sync-log"]
     if config.cgroup_manager == "systemd":
         words.append("--systemd-cgroup")
     runtime = ["--log-format=json", "--log", f"{bundle}/oci-log"]
@@ -101,14 +102,18 @@ def shared_arguments(config: ContainerConfig, bundle: str, unique: str) -> list[
 def log_arguments(config: ContainerConfig) -> list[str]:
     """Where conmon writes the container's output."""
     log = config.log
-    if log.driver == "k8s-file":
-        words = ["--log-path", f"k8s-file:{log.path}"]
-        if log.max_size > 0:
-            words += ["--log-size-max", str(log.max_size)]
-    else:
-        words = ["--log-path", {"none": "none", "passthrough": "passthrough", "journald": "journald"}[log.driver]]
+    if log.driver == "journald":
+        if not os.path.exists(_JOURNAL):
+            raise Unsupported(f"failed to initialize journal: {_JOURNAL} does not exist",
+                              hint="Use --log-driver k8s-file where systemd's journal does not run")
+        return ["--log-path", "journald", *(("--log-tag", log.tag) if log.tag else ())]
     if log.tag:
-        words += ["--log-tag", log.tag]
+        raise Unsupported(f"the log driver {log.driver} has no tags", hint="Use --log-driver journald with --log-opt tag")
+    if log.driver not in ("k8s-file", "json-file", ""):
+        return ["--log-path", log.driver]
+    words = ["--log-path", f"k8s-file:{log.path}"]
+    if log.max_size > 0:
+        words += ["--log-size-max", str(log.max_size)]
     return words
 
 
@@ -134,6 +139,8 @@ class Launch:
         self.sync, sync_write = os.pipe()
         start_read, self.start = os.pipe()
         self.attach, attach_write = os.pipe() if attach else (-1, -1)
+        # What conmon has to say until it leaves us; from then on its standard error is /dev/null.
+        self.words, words_write = os.pipe()
         env = {**oci.environment(), "_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
         passed = [sync_write, start_read, *keep_fds]
         if attach:
@@ -141,16 +148,18 @@ class Launch:
             passed.append(attach_write)
         self._rest = b""
         try:
-            self.pid = process.spawn(argv, stdin=streams, stdout=streams, stderr=streams, env=env, cwd="/", pass_fds=passed)
+            # A session of its own: a Ctrl-C at the terminal is not meant for it.
+            self.pid = process.spawn(argv, stdin=streams, stdout=streams, stderr=words_write if streams is None else streams,
+                                     env=env, cwd="/", pass_fds=passed, new_session=True)
         except BaseException:
             self.__exit__()
             raise
         finally:
-            for fd in (sync_write, start_read, attach_write):
+            for fd in (sync_write, start_read, attach_write, words_write):
                 if fd >= 0:
                     os.close(fd)
         self._place()
-        os.write(self.start, b"\0")
+        self.go()
 
     def _place(self) -> None:
         """Move conmon out of this process' cgroup, which may end or be limited, before it forks."""
@@ -171,7 +180,7 @@ class Launch:
         """The next number that conmon reports (a pid, an exit code); the runtime's error is raised."""
         reply = self._read(self.sync)
         if reply is None:
-            raise self._failure("conmon ended without a word")
+            raise self._failure("")
         number = reply.get("data")
         if not isinstance(number, int):
             raise self._failure(f"conmon reported {jsontext.dumps(reply)[:200]}")
@@ -187,11 +196,14 @@ class Launch:
     def wait_attachable(self) -> None:
         """Wait until the attach socket of an exec session listens."""
         if self._read(self.attach) is None:
-            raise self._failure("conmon ended before it could be attached to")
+            raise self._failure("")
 
     def go(self) -> None:
-        """Let an exec session start that was attached to."""
-        os.write(self.start, b"\0")
+        """Let conmon go on: at its beginning, and with an exec session once that is attached to."""
+        try:
+            os.write(self.start, b"\0")
+        except BrokenPipeError:
+            return                            # it is gone, and :meth:`answer` says why
 
     def _read(self, fd: int) -> dict[str, Any] | None:
         data, self._rest = self._rest, b""
@@ -207,14 +219,18 @@ class Launch:
         return found if isinstance(found, dict) else {}
 
     def _failure(self, message: str) -> ProgramFailed:
+        """The runtime's own error if it wrote one, else what conmon said."""
         logged = oci.logged_error(self.log)
+        if not logged and not message:
+            message = os.read(self.words, 1 << 14).decode(errors="replace").strip() or "conmon ended without a word"
+            return ProgramFailed(f"container create failed: {message}")
         return oci.failure(self.config.runtime, logged or message, argv=(self.config.runtime_path,))
 
     def __enter__(self) -> Launch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in (self.sync, self.start, self.attach):
+        for fd in (self.sync, self.start, self.attach, self.words):
             if fd >= 0:
                 os.close(fd)
         pid = getattr(self, "pid", 0)

@@ -1,7 +1,8 @@
 """One more process in a running container.
 
-Without a terminal and not detached the runtime is our own child with our own standard streams: no conmon, no copying. With a
-terminal, or detached, a conmon holds the streams as it does for containers; its bundle is ``exec/<session>`` in the container's.
+Without a terminal and not detached the runtime is our own child: no conmon, and pipes of ours become the command's streams as
+they are. With a terminal, or detached, a conmon holds the streams as it does for containers; its bundle is ``exec/<session>`` in
+the container's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from podling import jsontext
 from podling.linux import files, process
 from podling.runtime import streams
-from podling.runtime.monitor import oci
+from podling.runtime.monitor import oci, relay
 from podling.runtime.monitor.conmon import Launch, exit_arguments, find_conmon, shared_arguments
 
 TYPE_CHECKING = False
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+_LOST = 255                                  # conmon was killed and took the exit code with it
+
 
 def exec_direct(config: ContainerConfig, session: ExecConfig, document: dict[str, Any], *, run: str) -> int:
     """Run the command with this process' standard streams; its exit code. ``document``: the OCI process."""
@@ -33,9 +36,11 @@ def exec_direct(config: ContainerConfig, session: ExecConfig, document: dict[str
                 f"{bundle}/process.json"]
         if session.preserve_fds:
             argv += ["--preserve-fds", str(session.preserve_fds)]
-        status = _wait_as_one(process.spawn(
-            [*argv, config.id], stdin=process.INHERIT if session.stdin_open else None, stdout=process.INHERIT,
-            stderr=process.INHERIT, env=oci.environment(), pass_fds=range(3, 3 + session.preserve_fds)))
+        with relay.Relay(takes_input=session.stdin_open, log=f"{bundle}/oci-log") as streams_:
+            stdin, stdout, stderr = streams_.for_program
+            pid = process.spawn([*argv, config.id], stdin=stdin, stdout=stdout, stderr=stderr, env=oci.environment(),
+                                pass_fds=range(3, 3 + session.preserve_fds))
+            status = _wait_as_one(pid, streams_)
         if status:
             message = oci.logged_error(f"{bundle}/oci-log")
             if message:
@@ -45,12 +50,12 @@ def exec_direct(config: ContainerConfig, session: ExecConfig, document: dict[str
         files.remove_tree(bundle)
 
 
-def _wait_as_one(pid: int) -> int:
+def _wait_as_one(pid: int, streams_: relay.Relay) -> int:
     """Wait for our child; an interrupt from the terminal reaches it by itself, other signals are passed on."""
     passed = [int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")]
 
     def pass_on(number: int, _frame: object) -> None:
-        os.kill(pid, number)
+        os.kill(pid, number)                 # not reaped before the handlers are gone: the pid stays its own
 
     def stay(_number: int, _frame: object) -> None:
         """The terminal sent it to the whole group."""
@@ -58,10 +63,15 @@ def _wait_as_one(pid: int) -> int:
     before = {number: signal.signal(number, pass_on) for number in passed}
     before[int(signal.SIGINT)] = signal.signal(signal.SIGINT, stay)
     try:
-        return process.wait(pid)
+        streams_.run(pid)
+    except BaseException:
+        os.kill(pid, int(signal.SIGTERM))     # nobody would take its output any more
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        status = process.wait(pid)
+    return status
 
 
 def exec_attached(config: ContainerConfig, session: ExecConfig, document: dict[str, Any], *, run: str, conf: ContainersConf,
@@ -82,7 +92,10 @@ def exec_attached(config: ContainerConfig, session: ExecConfig, document: dict[s
             outcome = streams.attach(bundle, terminal=session.terminal, stdin=0 if session.stdin_open else None, stdout=1, stderr=2,
                                      detach_keys=detach_keys, start=go)
             detached = outcome == streams.DETACHED
-            return None if detached else launch.last_answer()
+            if detached:
+                return None
+            status = launch.last_answer()
+            return _LOST if status is None else status
     finally:
         if not detached:
             files.remove_tree(bundle)
@@ -93,9 +106,7 @@ def exec_detached(config: ContainerConfig, session: ExecConfig, document: dict[s
     """Start the command and leave it; it runs when this returns."""
     bundle = _bundle(run, session, document)
     try:
-        argv = [*_arguments(config, session, bundle, conf, conmon),
-                *exit_arguments(("/bin/sh", "-c", 'rm -rf -- "$0"', bundle))]
-        with Launch(argv, config, bundle=bundle) as launch:
+        with Launch(_arguments(config, session, bundle, conf, conmon), config, bundle=bundle) as launch:
             launch.answer()
     except BaseException:
         files.remove_tree(bundle)
@@ -106,7 +117,8 @@ def _arguments(config: ContainerConfig, session: ExecConfig, bundle: str, conf: 
     os.mkdir(f"{bundle}/exit", 0o700)
     argv = [find_conmon(conmon, conf.conmon_path), *shared_arguments(config, bundle, session.id), "--exec",
             "--exec-process-spec", f"{bundle}/process.json", "--exit-dir", f"{bundle}/exit", "--persist-dir", bundle,
-            "--container-pidfile", f"{bundle}/pidfile", "--log-path", "none"]
+            "--container-pidfile", f"{bundle}/pidfile", "--log-path", "none",
+            *exit_arguments(("/bin/rm", "-rf", "--", bundle))]
     if session.terminal:
         argv.append("--terminal")
     if session.stdin_open:

@@ -66,7 +66,7 @@ def _named(wanted: str, configured: Mapping[str, Sequence[str]]) -> Runtime:
     path = _find(wanted, configured)
     if path is None:
         raise Unsupported(f"no valid executable found for OCI runtime {wanted}: invalid argument",
-                          hint=f"Install the package {wanted}, or name its path in the [engine.runtimes] table of containers.conf")
+                          hint=f"Install the package {wanted}, or name its path in [engine.runtimes] of containers.conf")
     return Runtime(name=wanted, path=path)
 
 
