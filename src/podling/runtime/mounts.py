@@ -234,7 +234,7 @@ def _files(config: ContainerConfig, facts: Facts, taken: set[str]) -> list[dict[
         if destination not in taken and not hidden:
             found.append(_mount(destination, "bind", source, ("bind", "rprivate", *sealed)))
     shm = facts.shm or ("/dev/shm" if config.ipc_ns.mode == "host" else "")
-    if shm and "/dev/shm" not in taken and "/dev" not in taken:
+    if shm and "/dev/shm" not in taken:
         mode = ("ro",) if config.read_only and not config.read_write_tmpfs else ()
         found.append(_mount("/dev/shm", "bind", shm, ("bind", "rprivate", *mode, "nosuid", "noexec", "nodev")))
     return found
