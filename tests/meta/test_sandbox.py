@@ -42,6 +42,15 @@ def test_children_are_direct_and_can_be_killed(world):
     world.assert_nothing_left()
 
 
+def test_the_first_process_reaps_what_it_inherits(world):
+    """A dead child that nobody waits for would hold a container's process namespace, and whoever waits for its end."""
+    world.run("sh", "-c", "(setsid sh -c 'exit 3' &) ; (setsid sleep 0.05 &)")
+    world.run("sh", "-c", "unshare --pid --fork --kill-child sh -c 'sleep 100 & sleep 100' & sleep 0.1; kill -9 $!")
+    inherited = Path(f"/proc/{world.init}/task/{world.init}/children")
+    world.wait_until(lambda: inherited.read_text(encoding="ascii") == "", "the dead are reaped")
+    world.assert_nothing_left()
+
+
 LEFTOVERS = {
     "mount": "mkdir /run/x; mount -t tmpfs x /run/x",
     "network namespace": "ip netns add x",

@@ -19,6 +19,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -55,7 +56,8 @@ class World:
             "HOME": "/run/home", "USER": "root", "LANG": "C.UTF-8", "TERM": "xterm",
         }
         self.holder = subprocess.Popen([str(CHECKOUT / "tests/support/sandbox.sh"), name, layout], stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env=self.env)
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
+                                       env={**self.env, "PYTHON": sys.executable})
         assert self.holder.stdout is not None
         if self.holder.stdout.readline() != b"ready\n":
             assert self.holder.stderr is not None

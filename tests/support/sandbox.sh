@@ -72,6 +72,12 @@ link set uplink1 up
 route add default via 198.51.100.1 dev uplink0
 EOF
 
-# 4. Live. What the first process inherits is reaped by itself while SIGCHLD is ignored.
-echo ready
-exec env --ignore-signal=CHLD cat >/dev/null     # a shell's trap does not outlive its exec
+# 4. Live. Daemons whose parent ended become children of the first process: it has to ignore SIGCHLD, so that the kernel reaps them.
+#    A dead one that nobody reaps holds its container's process namespace for ever. Shells cannot do it: their trap '' CHLD is local.
+exec "${PYTHON:-/usr/bin/python3}" -I -S -c '
+import os, signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.write(1, b"ready\n")
+while os.read(0, 65536):
+    pass
+'
