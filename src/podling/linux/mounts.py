@@ -240,6 +240,7 @@ def _overlay_by_context(target: str, lowers: list[str], upper: str | None, work:
             return False
         raise PodlingError(f"mounting overlay on {target}") from error
     try:
+        syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, "source", "overlay")    # what mount(8) lists shows
         if not _configure_layers(context, lowers):
             return False
         if upper is not None and work is not None:
