@@ -211,9 +211,13 @@ def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = 
 
 
 def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] | None) -> list[Image]:
+    """The images of a source, each with the names that it has there."""
     policy.load(os.environ, home=_home()).check(source.transport, source.identity)
-    return [transfer.store(engine.images, source, found, names=[full for name in found.names if (full := _loaded_name(name))],
-                           progress=progress) for found in source.find(wanted_platforms())]
+    stored = []
+    for found in source.find(wanted_platforms()):
+        names = tuple(full for name in found.names if (full := _loaded_name(name)))
+        stored.append(transfer.store(engine.images, source, found, names=names, progress=progress).replace(names=names))
+    return stored
 
 
 def _loaded_name(name: str) -> str:
