@@ -431,7 +431,7 @@ class RawTerminal:
             raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
             raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
             raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
-            termios.tcsetattr(self.fd, termios.TCSAFLUSH, raw)
+            termios.tcsetattr(self.fd, termios.TCSANOW, raw)     # what was typed ahead is kept
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

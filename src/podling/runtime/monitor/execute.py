@@ -114,9 +114,9 @@ def exec_detached(config: ContainerConfig, session: ExecConfig, document: dict[s
 
 
 def _arguments(config: ContainerConfig, session: ExecConfig, bundle: str, conf: ContainersConf, conmon: str) -> list[str]:
-    os.mkdir(f"{bundle}/exit", 0o700)
+    os.mkdir(f"{bundle}/exits", 0o700)     # conmon writes a file "exit" beside it
     argv = [find_conmon(conmon, conf.conmon_path), *shared_arguments(config, bundle, session.id), "--exec",
-            "--exec-process-spec", f"{bundle}/process.json", "--exit-dir", f"{bundle}/exit", "--persist-dir", bundle,
+            "--exec-process-spec", f"{bundle}/process.json", "--exit-dir", f"{bundle}/exits", "--persist-dir", bundle,
             "--container-pidfile", f"{bundle}/pidfile", "--log-path", "none",
             *exit_arguments(("/bin/rm", "-rf", "--", bundle))]
     if session.terminal:
