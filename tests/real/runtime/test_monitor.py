@@ -85,10 +85,9 @@ def test_exit_command_steps_in_for_a_killed_foreground(loaded: World, runtime: s
 def test_foreground_killed_at_its_end_is_cleaned_up_after(loaded: World) -> None:
     """Killed at any instant around the end of the container: nothing is left."""
     for delay in range(0, 60, 12):
-        process = loaded.spawn("podling", *run_options("crun"), "--rm", "--name", f"c{delay}", "bb", "sleep", "0.2")
-        loaded.wait_until(lambda name=f"c{delay}": name in loaded.run("podling", "ps", "--format", "{{.Names}}").stdout
-                          or process.poll() is not None, "it runs")
-        loaded.run("sleep", str(0.15 + delay / 1000))
+        process = loaded.spawn("podling", *run_options("crun"), "--rm", "--name", f"c{delay}", "bb", "sleep", "0.6")
+        loaded.wait_until(lambda name=f"c{delay}": name in loaded.run("podling", "ps", "--format", "{{.Names}}").stdout, "it runs")
+        loaded.run("sleep", str(0.5 + delay / 1000))
         process.kill()
         process.wait()
     loaded.wait_until(lambda: not loaded.run("podling", "ps", "-aq").stdout, "all are removed")

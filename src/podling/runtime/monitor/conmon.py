@@ -67,10 +67,7 @@ def create(config: ContainerConfig, *, bundle: str, conf: ContainersConf, conmon
     argv = [find_conmon(conmon, conf.conmon_path), *shared_arguments(config, bundle, config.id),
             "--exit-dir", exits, "--persist-dir", bundle, "--container-pidfile", f"{bundle}/pidfile",
             "--conmon-pidfile", f"{bundle}/conmon.pid", *log_arguments(config)]
-    if config.terminal:
-        argv.append("--terminal")
-    if config.stdin_open:
-        argv.append("--stdin")
+    argv += input_arguments(terminal=config.terminal, stdin_open=config.stdin_open)
     if config.timeout:
         argv += ["--timeout", str(config.timeout)]
     if conf.no_pivot_root:
@@ -97,6 +94,13 @@ def shared_arguments(config: ContainerConfig, bundle: str, unique: str) -> list[
     for word in runtime:
         words += ["--runtime-arg", word]
     return words
+
+
+def input_arguments(*, terminal: bool, stdin_open: bool) -> list[str]:
+    """A terminal, or a pipe to write input to. Of a terminal with --stdin conmon would close its side when a client leaves."""
+    if terminal:
+        return ["--terminal"]
+    return ["--stdin"] if stdin_open else []
 
 
 def log_arguments(config: ContainerConfig) -> list[str]:

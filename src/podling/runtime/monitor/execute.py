@@ -13,7 +13,7 @@ from podling import jsontext
 from podling.linux import files, process
 from podling.runtime import streams
 from podling.runtime.monitor import oci, relay
-from podling.runtime.monitor.conmon import Launch, exit_arguments, find_conmon, shared_arguments
+from podling.runtime.monitor.conmon import Launch, exit_arguments, find_conmon, input_arguments, shared_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,11 +119,7 @@ def _arguments(config: ContainerConfig, session: ExecConfig, bundle: str, conf: 
             "--exec-process-spec", f"{bundle}/process.json", "--exit-dir", f"{bundle}/exits", "--persist-dir", bundle,
             "--container-pidfile", f"{bundle}/pidfile", "--log-path", "none",
             *exit_arguments(("/bin/rm", "-rf", "--", bundle))]
-    if session.terminal:
-        argv.append("--terminal")
-    if session.stdin_open:
-        argv.append("--stdin")
-    return argv
+    return argv + input_arguments(terminal=session.terminal, stdin_open=session.stdin_open)
 
 
 def _bundle(run: str, session: ExecConfig, document: dict[str, Any]) -> str:
