@@ -45,8 +45,8 @@ def _make(engine: Engine, config: ContainerConfig, undo: Undo) -> Container:
     images = _mounted_images(engine, config)
     with engine.filesystems.making():
         for volume in _missing_volumes(engine, config):
-            volumes.create(engine, volume)
-            undo.callback(volumes.remove, engine, volume.name)
+            if volumes.ensure(engine, volume):
+                undo.callback(volumes.remove, engine, volume.name)
         engine.filesystems.make(config.id)
         undo.callback(engine.filesystems.remove, config.id)
         container = summary(config)

@@ -126,6 +126,15 @@ def create(engine: Engine, options: CreateVolumeOptions) -> Volume:
     return volume
 
 
+def ensure(engine: Engine, options: CreateVolumeOptions) -> bool:
+    """Make the volume unless it is there; True if it was made here and now, and nobody else has it."""
+    try:
+        create(engine, options)
+    except AlreadyExists:
+        return False
+    return True
+
+
 def _make_directory(engine: Engine, volume: Volume) -> None:
     os.makedirs(engine.paths.volumes, 0o701, exist_ok=True)
     for path, mode in ((os.path.dirname(volume.mountpoint), 0o700), (volume.mountpoint, 0o755)):
@@ -323,19 +332,30 @@ def remove(engine: Engine, name: str, *, force: bool = False, timeout: float | N
 
 def _remove_row(engine: Engine, volume: Volume) -> str | None:
     """Delete the row and move the directory aside, both or neither; where the directory went (None: there was none)."""
-    with engine.database.transaction():
-        try:
-            changed = engine.database.run("DELETE FROM volumes WHERE name = ?", volume.name)
-        except IntegrityError:
-            users = ", ".join(engine.containers.using_volume(volume.name))
-            raise InUse(f"volume {volume.name} is being used by the following container(s): {users}: volume is being used",
-                        hint="remove the containers first, or use 'podling volume rm --force'") from None
-        if not changed:
-            raise NoSuchVolume(f'no volume with name "{volume.name}" found: no such volume')
-        if needs_mount(volume.options):
-            mounts.unmount(volume.mountpoint, lazy=True)
-        files.make_directories(_rubbish(engine), 0o700)
-        return files.aside(os.path.dirname(volume.mountpoint), _rubbish(engine))
+    directory, aside = os.path.dirname(volume.mountpoint), None
+    files.make_directories(_rubbish(engine), 0o700)
+    try:
+        with engine.database.transaction():
+            _delete_row(engine, volume)
+            if needs_mount(volume.options):
+                mounts.unmount(volume.mountpoint, lazy=True)
+            aside = files.aside(directory, _rubbish(engine))
+    except BaseException:
+        if aside is not None:                    # the row could not be written, for example on a full disk
+            os.rename(aside, directory)
+        raise
+    return aside
+
+
+def _delete_row(engine: Engine, volume: Volume) -> None:
+    try:
+        changed = engine.database.run("DELETE FROM volumes WHERE name = ?", volume.name)
+    except IntegrityError:
+        users = ", ".join(engine.containers.using_volume(volume.name))
+        raise InUse(f"volume {volume.name} is being used by the following container(s): {users}: volume is being used",
+                    hint="remove the containers first, or use 'podling volume rm --force'") from None
+    if not changed:
+        raise NoSuchVolume(f'no volume with name "{volume.name}" found: no such volume')
 
 
 def _rubbish(engine: Engine) -> str:

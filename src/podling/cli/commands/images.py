@@ -220,6 +220,8 @@ def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
         context.out.line(image_id)
 
 
+_FILTERS = tuple(f"{name}=" for name in image_list.FILTERS)
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 IMAGES = Command(
@@ -228,7 +230,7 @@ IMAGES = Command(
     (
         Flag("--all", "-a", "Show all images (default hides intermediate images)", kind="bool"),
         Flag("--digests", kind="bool", help="Show digests"),
-        Flag("--filter", "-f", "Filter output based on conditions provided", kind="array", default_text="[]"),
+        Flag("--filter", "-f", "Filter output based on conditions provided", kind="array", default_text="[]", choices=_FILTERS),
         Flag("--format", help="Change the output format to JSON or a Go template"),
         Flag("--history", kind="bool", help="Display the image name history"),
         Flag("--no-trunc", kind="bool", help="Do not truncate output"),
@@ -285,7 +287,7 @@ IMAGE_PRUNE = Command(
         Flag("--build-cache", kind="bool", refused="builds"),
         Flag("--external", kind="bool", noop=True,
              help="Remove images even when they are used by external containers (e.g., by build containers)"),
-        Flag("--filter", kind="array", help="Provide filter values (e.g. 'label=<key>=<value>')"),
+        Flag("--filter", kind="array", help="Provide filter values (e.g. 'label=<key>=<value>')", choices=_FILTERS),
         Flag("--force", "-f", "Do not prompt for confirmation", kind="bool"),
     ),
     prune, args=(0, 0, ""), examples=("{}",),

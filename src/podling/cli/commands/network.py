@@ -50,7 +50,8 @@ def _row(network: Network, *, shorten: bool) -> Row:
 LS = Command(
     "ls", "[options]", "List networks", "List networks",
     (
-        Flag("--filter", "-f", "Provide filter values (e.g. 'name=podman')", kind="array"),
+        Flag("--filter", "-f", "Provide filter values (e.g. 'name=podman')", kind="array",
+             choices=tuple(f"{name}=" for name in networks.FILTERS)),
         Flag("--format", help="Pretty-print networks to JSON or using a Go template"),
         Flag("--no-trunc", kind="bool", help="Do not truncate the network ID"),
         Flag("--noheading", "-n", "Do not print headers", kind="bool"),

@@ -6,6 +6,7 @@ import time
 
 from podling import log
 from podling.cli import output
+from podling.cli.commands.selecting import FILTER
 from podling.cli.fields import LazyFields
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
@@ -226,7 +227,7 @@ def _json(listed: Listed, now: int) -> dict[str, Any]:
 FLAGS = (
     Flag("--all", "-a", "Show all the containers, default is only running containers", kind="bool"),
     Flag("--external", kind="bool", help="Show containers in storage not controlled by Podman", noop=True),
-    Flag("--filter", "-f", "Filter output based on conditions given", kind="array"),
+    FILTER,
     Flag("--format", help="Pretty-print containers to JSON or using a Go template"),
     Flag("--last", "-n", "Print the n last created containers (all states)", kind="int", default_text="-1"),
     Flag("--latest", "-l", 'Act on the latest container podling is aware of', kind="bool"),

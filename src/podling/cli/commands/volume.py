@@ -121,7 +121,7 @@ LS = Command(
     "\npodling volume ls\n\nList all available volumes. The output of the volumes can be filtered\n"
     "and the output format can be changed to JSON or a user specified Go template.",
     (
-        Flag("--filter", "-f", "Filter volume output", kind="array"),
+        Flag("--filter", "-f", "Filter volume output", kind="array", choices=tuple(f"{name}=" for name in volumes.FILTERS)),
         Flag("--format", help="Format volume output using Go template",
              default_text=r"{{range .}}{{.Driver}}\t{{.Name}}\n{{end -}}"),
         Flag("--noheading", "-n", "Do not print headers", kind="bool"),
@@ -146,7 +146,8 @@ PRUNE = Command(
     "Volumes that are not currently owned by a container will be removed.\n\n"
     "  The command prompts for confirmation which can be overridden with the --force flag.\n  Note all data will be destroyed.",
     (
-        Flag("--filter", kind="array", help="Provide filter values (e.g. 'label=<key>=<value>')"),
+        Flag("--filter", kind="array", help="Provide filter values (e.g. 'label=<key>=<value>')",
+             choices=("label=", "label!=", "until=", "since=", "after=", "anonymous=")),
         Flag("--force", "-f", "Do not prompt for confirmation", kind="bool"),
     ),
     prune, args=(0, 0, ""),
