@@ -60,7 +60,7 @@ def summary(config: ContainerConfig) -> Container:
     networks = tuple(network.network for network in config.networks)
     return Container(id=config.id, name=config.name, image_id=config.image_id, image_name=config.image_name or config.rootfs,
                      created=config.created, command=config.cmd or config.command, labels=config.labels, ports=config.ports,
-                     networks=networks, mounts=tuple(mount.destination for mount in config.mounts),
+                     exposed_ports=config.exposed_ports, networks=networks, mounts=tuple(mount.destination for mount in config.mounts),
                      auto_remove=config.auto_remove)
 
 
