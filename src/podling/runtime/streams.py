@@ -40,7 +40,7 @@ _INPUT = 1 << 13                     # conmon takes packets of up to 32 KiB and 
 _PIPE_BUF = 4096                     # what a pipe takes at once when poll says that it is ready
 _LARGEST_WINDOW = 1000               # conmon refuses more rows or columns
 _INPUT_EVENTS = select.POLLIN | select.POLLHUP | select.POLLERR
-_POLL_EXIT = 0.005                   # seconds between two looks for the exit file, once the process is gone
+_POLL_EXIT = 0.0005                  # seconds between two looks for the exit file, once the process is gone
 # What a foreground command passes on to the container: all that ends or steers a program.
 PROXIED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGTSTP",
            "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS", "SIGTRAP", "SIGVTALRM", "SIGPROF", "SIGXCPU")
