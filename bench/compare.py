@@ -189,18 +189,18 @@ def life(engine: Engine, network: str) -> tuple[float, float, float]:
 
 
 def overhead(engine: Engine, name: str) -> float:
-    """Proportional memory of the processes that watch a container (its monitor), without the container's own."""
+    """Memory of the process that watches a container, without the container's own: what is not shared with the page cache."""
     pid = int(engine.run("inspect", "--format", "{{.State.Pid}}", name).stdout)
     parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return pss(parent)
+    return memory(parent, "Pss_Anon:")
 
 
-def pss(pid: int) -> float:
+def memory(pid: int, field: str = "Pss:") -> float:
     """Bytes of memory that a process accounts for, shared pages divided among their users."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024
-    raise ValueError(f"no Pss of {pid}")
+    raise ValueError(f"no {field} of {pid}")
 
 
 def lists(bench: Bench, counts: list[int], base: Path) -> None:
@@ -245,7 +245,7 @@ class Peak:
             total = 0.0
             for pid in [self.process.pid, *descendants(self.process.pid)]:
                 try:
-                    total += pss(pid)
+                    total += memory(pid)
                 except (OSError, ValueError):
                     continue
             self.peak = max(self.peak, total)
