@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from podling import jsontext
-from podling.errors import NotFound, Unsupported
+from podling.errors import InvalidArgument, NotFound, Unsupported
 from podling.linux import process
 from podling.record import Record
 from podling.values import units
@@ -48,7 +48,7 @@ def parse(line: bytes) -> Line | None:
     stamp = words[0].decode("ascii", "replace")
     try:
         when = units.parse_rfc3339(stamp)
-    except ValueError:
+    except InvalidArgument:
         return None
     return Line(time=when, stamp=stamp, is_error=words[1] == b"stderr", text=words[3], whole=words[2] != b"P")
 
@@ -56,28 +56,41 @@ def parse(line: bytes) -> Line | None:
 class LogFile:
     """A k8s-file being read, from a place on."""
 
-    def __init__(self, path: str, *, tail: int | None = None) -> None:
-        """``tail``: begin with the last so many lines; None: at the beginning."""
+    def __init__(self, path: str, *, tail: int | None = None, since: int | None = None) -> None:
+        """``tail``: begin with the last so many lines. ``since``: at the first line of this time or later, nanoseconds since 1970.
+
+        Without both it is read from the beginning; with both from the later of the two places.
+        """
         self.path = path
-        self._rest = b""
+        self._rest = b""                     # the beginning of a line whose end has not come
+        self._left = b""                     # the end of a file that was replaced
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFound("the container's log does not exist (yet)") from error
-        if tail is not None and tail >= 0:
-            os.lseek(self._fd, _tail_offset(self._fd, tail), os.SEEK_SET)
+        place = tail_offset(self._fd, tail) if tail is not None and tail >= 0 else 0
+        if since is not None:
+            place = max(place, since_offset(self._fd, since))
+        os.lseek(self._fd, place, os.SEEK_SET)
 
     def lines(self) -> Iterator[Line]:
         """The lines from here to the end that the log has now; called again, those that came meanwhile."""
+        if self._left:
+            left, self._left = self._left, b""
+            yield from self._parsed(left)
+            self._rest = b""                 # conmon begins a file with a line of its own
         while data := os.read(self._fd, _BLOCK):
-            *whole, self._rest = (self._rest + data).split(b"\n")
-            for text in whole:
-                line = parse(text)
-                if line is not None:
-                    yield line
+            yield from self._parsed(data)
+
+    def _parsed(self, data: bytes) -> Iterator[Line]:
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for text in whole:
+            line = parse(text)
+            if line is not None:
+                yield line
 
     def was_replaced(self) -> bool:
-        """Whether the path leads to another file by now; then that one is read from its beginning."""
+        """Whether conmon has begun a new file; then :meth:`lines` goes on with the end of the old one and the new one."""
         try:
             now = os.stat(self.path)
         except FileNotFoundError:
@@ -85,8 +98,13 @@ class LogFile:
         if os.path.samestat(now, os.fstat(self._fd)):
             return False
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        # Only now is it certain that nobody writes to the old file any more.
+        while data := os.read(self._fd, _BLOCK):
+            self._left += data
+        if not self._left:
+            self._rest = b""
         os.close(self._fd)
-        self._fd, self._rest = fd, b""
+        self._fd = fd
         return True
 
     def close(self) -> None:
@@ -94,34 +112,57 @@ class LogFile:
         os.close(self._fd)
 
 
-def _tail_offset(fd: int, count: int) -> int:
-    """Where the last ``count`` whole lines begin, found from the end; parts of one line count as one."""
-    end = os.fstat(fd).st_size
+def tail_offset(fd: int, count: int) -> int:
+    """Where the last ``count`` whole lines begin, found from the end; parts of one line count as one with their end."""
+    start = end = os.fstat(fd).st_size
     if count == 0:
         return end
-    start, text = end, b""
+    carried = b""                            # the end of a line that begins in the block before
     while start > 0:
         step = min(_BLOCK, start)
         start -= step
-        text = os.pread(fd, step, start) + text
-        lines = text.split(b"\n")
-        # The first piece may be cut; a text that ends in a newline has an empty last piece.
-        whole = sum(1 for line in lines[1:] if b" F " in line[:64])
-        if whole > count:
-            break
-    if start > 0:
-        cut = text.index(b"\n") + 1
-        start, text = start + cut, text[cut:]
-    lines = text.split(b"\n")
-    left, position = count, len(lines)
-    while position > 0:
-        line = lines[position - 1]
-        if b" F " in line[:64]:
-            if left == 0:
-                break
-            left -= 1
-        position -= 1
-    return start + sum(len(line) + 1 for line in lines[:position])
+        lines = (os.pread(fd, step, start) + carried).split(b"\n")
+        carried = lines[0]
+        for text in reversed(lines[1:] if start > 0 else lines):
+            if _is_whole(text):
+                if count == 0:
+                    return end
+                count -= 1
+            end -= len(text) + 1
+        end = max(end, 0)
+    return 0
+
+
+def _is_whole(text: bytes) -> bool:
+    words = text.split(b" ", 3)
+    return len(words) == 4 and words[2] == b"F"
+
+
+def since_offset(fd: int, since: int) -> int:
+    """A place before which every line is older than ``since`` and little before the first that is not: lines are in order."""
+    low, high = 0, os.fstat(fd).st_size
+    while high - low > _BLOCK:
+        middle = (low + high) // 2
+        found = _line_after(fd, middle)
+        if found is None or found[0] >= high:
+            high = middle
+        elif found[1] < since:
+            low = found[0]
+        else:
+            high = middle
+    return low
+
+
+def _line_after(fd: int, place: int) -> tuple[int, int] | None:
+    """Where the first line after a place begins, and its time."""
+    data = os.pread(fd, _BLOCK, place)
+    begin = 0
+    while (newline := data.find(b"\n", begin)) >= 0:
+        begin = newline + 1
+        line = parse(data[begin:].partition(b"\n")[0])
+        if line is not None:
+            return place + begin, line.time
+    return None
 
 
 # --- journald ---------------------------------------------------------------------------------------------------------

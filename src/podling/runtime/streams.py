@@ -464,6 +464,10 @@ def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stde
     """
     keys = parse_detach_keys(detach_keys) if terminal else b""
     size_fd = next((fd for fd in (stdin, stdout) if isinstance(fd, int) and window_size(fd)), -1) if terminal else -1
+    if start is not None and not os.path.exists(f"{bundle}/attach"):
+        # Log driver passthrough: the container has the very streams of this process, and conmon none to attach to.
+        with SignalPipe(_caught(-1, kill)) as signals:
+            return _watch(signals, _on_signal(bundle, -1, kill), start())
     connection = connect(bundle)
     try:
         with SignalPipe(_caught(size_fd, kill)) as signals, _terminal(stdin if terminal else None):
@@ -476,6 +480,19 @@ def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stde
             return copy.run()
     finally:
         connection.close()
+
+
+def _watch(signals: SignalPipe, on_signal: Callable[[int], None], process: int) -> str:
+    """Pass signals on until the process has ended."""
+    while True:
+        poll = select.poll()
+        poll.register(signals.fd, select.POLLIN)
+        poll.register(process, select.POLLIN)
+        ready = dict(poll.poll())
+        for number in signals.read() if signals.fd in ready else b"":
+            on_signal(number)
+        if process in ready:
+            return ENDED
 
 
 def _terminal(fd: int | None) -> RawTerminal:
