@@ -186,9 +186,14 @@ def _store(engine: Engine) -> Struct:
         "graphRootAllocated": allocated, "graphRootUsed": allocated - room.f_bfree * room.f_frsize,
         "graphStatus": _graph_status(engine),
         "imageCopyTmpDir": os.environ.get("TMPDIR") or engine.conf.image_copy_tmp_dir or "/var/tmp",
-        "imageStore": Struct({"number": len(engine.images.list())}), "runRoot": paths.runroot, "volumePath": paths.volumes,
+        "imageStore": Struct({"number": _image_count(engine)}), "runRoot": paths.runroot, "volumePath": paths.volumes,
         "transientStore": False,
     })
+
+
+def _image_count(engine: Engine) -> int:
+    row = engine.database.row("SELECT count(*) FROM images")
+    return (row[0] if row else 0) + sum(len(store.images()) for store in engine.images.stores)
 
 
 def _graph_options(engine: Engine) -> dict[str, Any]:
