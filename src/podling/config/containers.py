@@ -65,7 +65,7 @@ class ContainersConf(Record):
     privileged: bool = False
     read_only: bool = False
     seccomp_profile: str = ""
-    shm_size: int = 65536 << 10
+    shm_size: int = 65_536_000
     tz: str = ""
     umask: str = "0022"
     userns: str = ""
@@ -227,7 +227,7 @@ def decide(read: dict[str, Any], *, unified: bool, systemd: bool) -> ContainersC
         found["runtimes"] = {**ContainersConf().runtimes, **found["runtimes"]}
     found.setdefault("cgroupns", "private" if unified else "host")
     found.setdefault("cgroup_manager", "systemd" if unified and systemd else "cgroupfs")
-    found["shm_size"] = found.get("shm_size") or 65536 << 10
+    found["shm_size"] = found.get("shm_size") or 65_536_000
     return ContainersConf(**found)
 
 

@@ -262,14 +262,19 @@ def _healthcheck(options: CreateOptions, image: ImageConfig | None) -> Healthche
         return None
     inherited = image.healthcheck if image else None
     if asked is None:
-        return None if inherited is not None and inherited.test == ("NONE",) else inherited
+        return None if inherited is None or inherited.test == ("NONE",) else _complete(inherited)
     if not asked.test and inherited is None:
         raise InvalidArgument("--health-interval, --health-retries, --health-start-period and --health-timeout need --health-cmd")
     if inherited is None:
-        return asked
-    return Healthcheck(test=asked.test or inherited.test, interval=asked.interval or inherited.interval,
-                       timeout=asked.timeout or inherited.timeout, start_period=asked.start_period or inherited.start_period,
-                       retries=asked.retries or inherited.retries)
+        return _complete(asked)
+    return _complete(Healthcheck(
+        test=asked.test or inherited.test, interval=asked.interval or inherited.interval, timeout=asked.timeout or inherited.timeout,
+        start_period=asked.start_period or inherited.start_period, retries=asked.retries or inherited.retries))
+
+
+def _complete(check: Healthcheck) -> Healthcheck:
+    """Podman's values for what nobody said."""
+    return check.replace(interval=check.interval or 30 * 10**9, timeout=check.timeout or 30 * 10**9, retries=check.retries or 3)
 
 
 def _network(options: CreateOptions, conf: ContainersConf) -> tuple[Namespace, tuple[NetworkAttachment, ...]]:

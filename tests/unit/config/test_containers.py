@@ -21,7 +21,7 @@ def conf(*texts, unified=True, systemd=True):
 def test_the_defaults_are_podman_s():
     found = conf()
     assert found == ContainersConf()
-    assert (found.pids_limit, found.shm_size, found.umask, found.stop_timeout) == (2048, 67108864, "0022", 10)
+    assert (found.pids_limit, found.shm_size, found.umask, found.stop_timeout) == (2048, 65536000, "0022", 10)
     assert found.default_subnet_pools[0] == ("10.89.0.0/16", 24)
     assert found.default_sysctls == ("net.ipv4.ping_group_range=0 0",)
 
