@@ -136,14 +136,6 @@ class Following:
             self.ended = True
             raise Interrupted("the download failed")
 
-    def drain(self) -> None:
-        """Wait for the writer's last word, so that the next blob's words are not taken for this one's."""
-        while not self.ended:
-            try:
-                self._listen()
-            except Interrupted:
-                return
-
     def close(self) -> None:
         """Close the file."""
         if self._fd >= 0:

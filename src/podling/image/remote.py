@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 import threading
 
+from podling.config.auth import Credentials
 from podling.errors import PodlingError
-from podling.image import digests, manifest
-from podling.image.manifest import Descriptor
+from podling.image import manifest
 from podling.image.partials import FAILED, MORE, VERIFIED, Following, Interrupted, Partial
 from podling.image.places import BlobSource, Found, LayerStream
-from podling.image.registry import blobs
-from podling.image.registry.client import Registry
 from podling.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from podling.config.auth import Credentials
+    from podling.image.manifest import Descriptor
+    from podling.image.registry.client import Registry
     from podling.values.reference import Reference
 
 _REPORT = 1 << 20                            # bytes between two reports of progress
+_PATIENCE = 1.0                              # seconds for a download that is given up to notice it
 
 
 class Access(Record):
-    """How a registry is reached."""
+    """How a registry is reached. ``retries`` and ``retry_delay`` (seconds): None is the client's own."""
 
     insecure: bool = False
     cert_dir: str = ""
@@ -35,11 +35,15 @@ class Access(Record):
 
     def open(self, host: str) -> Registry:
         """A client for this registry."""
-        registry = Registry(host, insecure=self.insecure, cert_dir=self.cert_dir, credentials=self.credentials)
-        changes = {name: value for name, value in (("retries", self.retries), ("first_delay", self.retry_delay)) if value is not None}
-        if changes:
-            registry.patience = registry.patience.replace(**changes)
-        return registry
+        from podling.image.registry.client import Registry  # HTTP and TLS, 60 ms, are for whoever really goes there
+        from podling.image.registry.connection import Patience
+
+        patience = Patience()
+        if self.retries is not None:
+            patience = patience.replace(retries=self.retries)
+        if self.retry_delay is not None:
+            patience = patience.replace(first_delay=self.retry_delay)
+        return Registry(host, insecure=self.insecure, cert_dir=self.cert_dir, credentials=self.credentials, patience=patience)
 
 
 class Remote(BlobSource):
@@ -49,19 +53,9 @@ class Remote(BlobSource):
 
     def __init__(self, reference: Reference, access: Access, graphroot: str, *, name: Reference) -> None:
         self.reference = reference
-        self.access = access
         self.graphroot = graphroot
         self.identity = str(name)
-        self._registry: Registry | None = None
-        self._owner = 0
-
-    @property
-    def registry(self) -> Registry:
-        """A client of this process' own: connections do not survive a fork."""
-        if self._registry is None or self._owner != os.getpid():
-            self._registry = self.access.open(self.reference.registry)
-            self._owner = os.getpid()
-        return self._registry
+        self.registry = access.open(reference.registry)
 
     def top(self) -> tuple[bytes, str]:
         """The manifest or index of the tag or digest."""
@@ -69,10 +63,10 @@ class Remote(BlobSource):
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob or a manifest, by digest."""
+        from podling.image.registry import blobs
+
         if descriptor.media_type in (*manifest.MANIFEST_TYPES, *manifest.INDEX_TYPES):
-            content, _ = self.registry.manifest(self.reference.repository, descriptor.digest)
-            digests.verify(content, descriptor.digest, f"reading manifest {descriptor.digest}")
-            return content
+            return self.registry.manifest(self.reference.repository, descriptor.digest)[0]
         return blobs.read(self.registry, self.reference.repository, descriptor, limit)
 
     def layer(self, found: Found, number: int, progress: Callable[[int], None]) -> LayerStream:
@@ -81,30 +75,34 @@ class Remote(BlobSource):
 
     def close(self) -> None:
         """Close the connections."""
-        if self._registry is not None and self._owner == os.getpid():
-            self._registry.close()
+        self.registry.close()
 
 
 class Download(LayerStream):
-    """A blob that a thread downloads into a partial file, read behind it; digest and size are checked by the download."""
+    """A blob that a thread downloads into a partial file, read behind it; digest and size are checked by the download.
+
+    1. The first read takes the blob's lock, which may mean to wait for another process, and starts the thread.
+    2. The thread appends what comes and says MORE; at the end VERIFIED or FAILED. From then on it waits.
+    3. Closing lets it go: it deletes the file if the layer is stored or what came was wrong, and frees the lock.
+    """
 
     def __init__(self, remote: Remote, descriptor: Descriptor, progress: Callable[[int], None]) -> None:
         super().__init__(self._follow, f"reading blob {descriptor.digest} of {remote.identity}", None)
         self.remote = remote
         self.blob = descriptor
+        self.resumed = False                 # some bytes are of an earlier run
         self._progress = progress
         self._reported = 0
-        self._partial: Partial | None = None
         self._following: Following | None = None
         self._thread: threading.Thread | None = None
         self._error: PodlingError | OSError | None = None
-        self._words = (-1, -1)
-        self._stored = False
+        self._reader = -1
+        self._keep = True
+        self._released = threading.Event()
 
     def _follow(self, size: int) -> bytes:
         if self._following is None:
-            self._begin()
-        assert self._following is not None
+            self._following = self._begin()
         try:
             return self._following.read(size)
         except Interrupted:
@@ -112,47 +110,67 @@ class Download(LayerStream):
                 raise self._error from None
             raise
 
-    def _begin(self) -> None:
+    def _begin(self) -> Following:
         partial = Partial(self.remote.graphroot, self.blob.digest, self.blob.size)
         partial.__enter__()
-        self._partial = partial
-        partial.open()
-        self._words = os.pipe()
-        reader = self._words[0]
-        self._following = Following(partial.path, lambda: os.read(reader, 1))
-        partial.on_growth = self._grown
-        self._thread = threading.Thread(target=self._download, args=(partial,), daemon=True)
-        self._thread.start()
+        try:
+            partial.open()
+            self.resumed = partial.resumed > 0
+            self._reader, writer = os.pipe()
+            reader = self._reader
+            following = Following(partial.path, lambda: os.read(reader, 1))
+            partial.on_growth = lambda: self._grown(partial, writer)
+            self._thread = threading.Thread(target=self._download, args=(partial, writer), daemon=True)
+            self._thread.start()
+        except BaseException:
+            partial.__exit__(None, None, None)
+            raise
+        return following
 
-    def _grown(self) -> None:
-        assert self._partial is not None
-        os.write(self._words[1], MORE)
-        if self._partial.size - self._reported >= _REPORT:
-            self._reported = self._partial.size
-            self._progress(self._partial.size)
+    def _grown(self, partial: Partial, writer: int) -> None:
+        """Runs in the thread; a reader that is gone ends the download (BrokenPipeError)."""
+        os.write(writer, MORE)
+        if partial.size - self._reported >= _REPORT:
+            self._reported = partial.size
+            self._progress(partial.size)
 
-    def _download(self, partial: Partial) -> None:
+    def _download(self, partial: Partial, writer: int) -> None:
+        """The thread."""
+        from podling.image.registry import blobs
+
         try:
             blobs.download(self.remote.registry, self.remote.reference.repository, self.blob, partial)
+            word = VERIFIED
         except (PodlingError, OSError) as error:
             self._error = error
-            os.write(self._words[1], FAILED)
-            return
-        os.write(self._words[1], VERIFIED)
+            word = FAILED
+        try:
+            os.write(writer, word)
+        except BrokenPipeError:
+            pass
+        self._released.wait()
+        if not self._keep:
+            partial.discard()
+        partial.__exit__(None, None, None)
+        os.close(writer)
 
     def finish(self) -> None:
         """The layer is stored: the partial file goes."""
         if self._following is not None:
             super().finish()
-        self._stored = True
+        self._keep = False
+
+    def forget(self) -> None:
+        """What came is wrong: the next download begins at its beginning."""
+        self._keep = False
 
     def close(self) -> None:
         """End the download; what came of it stays, unless the layer is stored."""
-        if self._thread is not None and self._stored:
-            self._thread.join()
         if self._following is not None:
             self._following.close()
-        if self._partial is not None:
-            if self._stored:
-                self._partial.discard()
-            self._partial.__exit__(None, None, None)
+            os.close(self._reader)
+            self._following = None
+        self._released.set()
+        if self._thread is not None:
+            # one that still waits for the network ends with this process, or with the next byte that comes
+            self._thread.join(_PATIENCE)

@@ -1,28 +1,73 @@
 """Work on several layers at once, in forked processes: Python runs one thread at a time, and both cores should be used.
 
 The parent writes the numbers of the tasks into a pipe; each worker takes the next one when it is free, lower ones first, and
-reports on a pipe of its own, a line of JSON for each event. The first failure ends all of them. A worker whose parent was killed
-ends by itself: its task pipe is at its end, or its report finds no reader.
+reports on a pipe of its own, a line of JSON for each event. The first failure ends all of them. A worker that is told to end,
+by its parent or by the kernel because its parent died, undoes what it was doing first.
+
+A process that has threads must not fork; there the same tasks run in threads, correctly though not faster.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import select
 import signal
+import sqlite3
+import sys
+import threading
 
 from podling import errors, jsontext
 from podling.errors import PodlingError, ProgramFailed, explain, hints
+from podling.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
+
+    from podling.database import Database
 
     Report = Callable[..., None]
     Task = Callable[[int, Report], Any]
+    Progress = Callable[[int, dict[str, Any]], None]
 
 _CHUNK = 1 << 16
+_UNDO_SECONDS = 10.0                         # for a worker to delete what it has half done
+_PR_SET_PDEATHSIG = 1
+MOST_TASKS = 16_000                          # what fits into a pipe
+_EXPECTED = (PodlingError, OSError, sqlite3.Error, MemoryError, RecursionError)
+
+
+def run(count: int, task: Task, *, workers: int, progress: Progress | None = None, database: Database | None = None) -> list[Any]:
+    """``task(number, report)`` for each number below ``count``; what each returned (JSON values), in order.
+
+    ``report(**event)`` in a task calls ``progress(number, event)`` here. The error of a failed task is raised as what it was.
+    ``database`` is closed while processes are forked, if tasks use one of their own on the same file.
+    """
+    if count > MOST_TASKS:
+        raise ValueError(f"{count} tasks are too many")
+    results: list[Any] = [None] * count
+    if count == 0:
+        return results
+    if threading.active_count() > 1:
+        _Threads(count, task, results, progress).run(min(workers, count))
+        return results
+    started: list[_Worker] = []
+    try:
+        _start(started, count, task, min(workers, count), database)
+        _listen(started, results, progress)
+    except BaseException:
+        for worker in started:
+            worker.tell_to_end()
+        raise
+    finally:
+        for worker in started:
+            worker.end()
+    return results
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
 
 
 class _Worker:
@@ -41,50 +86,66 @@ class _Worker:
         *whole, self.text = (self.text + data).split(b"\n")
         return whole
 
+    def tell_to_end(self) -> None:
+        """Ask it to undo what it is doing and to end."""
+        os.kill(self.pid, signal.SIGTERM)    # not yet reaped, so the pid is still its own
 
-def run(count: int, task: Task, *, workers: int, progress: Callable[[int, dict[str, Any]], None] | None = None) -> list[Any]:
-    """``task(number, report)`` for each number below ``count``; what each returned (JSON values), in order.
+    def end(self) -> None:
+        """Wait for its end, which is made sure of after a while."""
+        while select.select([self.fd], [], [], _UNDO_SECONDS)[0]:
+            if not os.read(self.fd, _CHUNK):
+                break
+        else:
+            os.kill(self.pid, signal.SIGKILL)
+        os.close(self.fd)
+        os.waitpid(self.pid, 0)
 
-    ``report(**event)`` in a task calls ``progress(number, event)`` here. The error of a failed task is raised as what it was.
-    """
-    results: list[Any] = [None] * count
-    if count == 0:
-        return results
+
+class _ToldToEnd(BaseException):
+    """The parent, or its death, ends this worker."""
+
+
+def _start(started: list[_Worker], count: int, task: Task, workers: int, database: Database | None) -> None:
     tasks, feed = os.pipe()
-    os.write(feed, bytes(b for number in range(count) for b in number.to_bytes(2, "big")))
+    os.write(feed, b"".join([number.to_bytes(2, "big") for number in range(count)]))
     os.close(feed)
-    started: list[_Worker] = []
+    if database is not None:
+        database.close()
     try:
-        for _ in range(min(workers, count)):
+        for _ in range(workers):
             started.append(_fork(tasks, task, [worker.fd for worker in started]))
-        os.close(tasks)
-        tasks = -1
-        _listen(started, results, progress)
     finally:
-        if tasks >= 0:
-            os.close(tasks)
-        for worker in started:
-            _end(worker)
-    return results
+        os.close(tasks)
+        if database is not None:
+            database.reopen()
 
 
 def _fork(tasks: int, task: Task, others: list[int]) -> _Worker:
     reader, writer = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         os.close(writer)
         return _Worker(pid, reader)
     status = 1
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)      # the terminal sends it to all; the parent ends us
+        signal.signal(signal.SIGTERM, _told_to_end)
+        syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         for fd in (reader, *others):
             os.close(fd)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)      # the parent gets it, and ends us
-        _work(tasks, task, writer)
+        if os.getppid() == parent:
+            _work(tasks, task, writer)
         status = 0
-    except BrokenPipeError:
-        status = 0                                         # the parent is gone
+    except (BrokenPipeError, _ToldToEnd):
+        status = 0
     finally:
         os._exit(status)
+
+
+def _told_to_end(_number: int, _frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _ToldToEnd
 
 
 def _work(tasks: int, task: Task, writer: int) -> None:
@@ -96,8 +157,14 @@ def _work(tasks: int, task: Task, writer: int) -> None:
 
         try:
             _write(writer, {"task": number, "result": task(number, report)})
-        except (PodlingError, OSError, MemoryError, RecursionError) as error:
+        except (BrokenPipeError, _ToldToEnd):
+            raise
+        except _EXPECTED as error:
             _write(writer, {"task": number, "error": [_kind(error), explain(error), hints(error)]})
+            return
+        except BaseException as error:  # noqa: BLE001  a fault of our own must not hang the parent
+            sys.excepthook(type(error), error, error.__traceback__)
+            _write(writer, {"task": number, "error": ["PodlingError", f"internal fault: {type(error).__name__}", []]})
             return
 
 
@@ -112,13 +179,13 @@ def _kind(error: BaseException) -> str:
     return next((kind.__name__ for kind in kinds if getattr(errors, kind.__name__, None) is kind), "PodlingError")
 
 
-def _listen(started: list[_Worker], results: list[Any], progress: Callable[[int, dict[str, Any]], None] | None) -> None:
+def _listen(started: list[_Worker], results: list[Any], progress: Progress | None) -> None:
     poll = select.poll()
     by_fd = {worker.fd: worker for worker in started}
     for fd in by_fd:
         poll.register(fd, select.POLLIN)
     missing = set(range(len(results)))
-    while by_fd:
+    while missing and by_fd:
         for fd, _ in poll.poll():
             lines = by_fd[fd].lines()
             if lines is None:
@@ -132,8 +199,7 @@ def _listen(started: list[_Worker], results: list[Any], progress: Callable[[int,
                             hint="it may have been killed for want of memory: see dmesg")
 
 
-def _take(said: dict[str, Any], results: list[Any], missing: set[int],
-          progress: Callable[[int, dict[str, Any]], None] | None) -> None:
+def _take(said: dict[str, Any], results: list[Any], missing: set[int], progress: Progress | None) -> None:
     number = said["task"]
     if "event" in said:
         if progress is not None:
@@ -146,10 +212,55 @@ def _take(said: dict[str, Any], results: list[Any], missing: set[int],
         missing.discard(number)
 
 
-def _end(worker: _Worker) -> None:
-    os.close(worker.fd)
-    try:
-        os.kill(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    os.waitpid(worker.pid, 0)
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+class _Threads:
+    """The tasks in threads of this process; progress is called in the thread that waits for them."""
+
+    def __init__(self, count: int, task: Task, results: list[Any], progress: Progress | None) -> None:
+        self.task = task
+        self.results = results
+        self.progress = progress
+        self.waiting = iter(range(count))
+        self.said: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()  # None: this thread ended
+        self.failure: BaseException | None = None
+
+    def run(self, workers: int) -> None:
+        """Run them all; the first failure is raised once every thread has ended."""
+        threads = [threading.Thread(target=self._work) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in threads:
+                while (said := self.said.get())[1] is not None:
+                    if self.progress is not None and self.failure is None:
+                        self.progress(*said)  # type: ignore[arg-type]
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _work(self) -> None:
+        number = 0
+
+        def report(**event: Any) -> None:
+            if self.failure is not None:
+                raise PodlingError("given up, because another layer failed")
+            self.said.put((number, event))
+
+        try:
+            while self.failure is None:
+                try:
+                    number = next(self.waiting)
+                except StopIteration:
+                    break
+                self.results[number] = self.task(number, report)
+        except BaseException as error:  # noqa: BLE001  raised again by who waits
+            self.failure = self.failure or error
+        finally:
+            self.said.put((number, None))

@@ -98,7 +98,7 @@ class Answer:
 
 
 class Connection:
-    """The connections to one registry and to where it sends us; threads may share it."""
+    """The connections to one registry and to where it sends us; threads may share it, a forked process opens its own."""
 
     def __init__(self, host: str, *, insecure: bool = False, cert_dir: str = "", patience: Patience | None = None,
                  env: Mapping[str, str] | None = None) -> None:
@@ -107,6 +107,7 @@ class Connection:
         self._certificates = cert_dir or certificate_directory(host)
         self._env = os.environ if env is None else env
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._owner = os.getpid()
         self._lock = threading.Lock()
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None = None) -> Answer:
@@ -126,6 +127,8 @@ class Connection:
         """The pool for a URL: by way of a proxy, or direct."""
         proxy, secure = proxy_for(url, self._env), url.startswith("https:")
         with self._lock:
+            if self._owner != os.getpid():
+                self._pools, self._owner = {}, os.getpid()
             pool = self._pools.get((proxy, secure))
             if pool is None:
                 pool = self._pools[proxy, secure] = self._open_pool(proxy, secure)
@@ -146,8 +149,9 @@ class Connection:
 
     def close(self) -> None:
         """Close all connections."""
-        for pool in self._pools.values():
-            pool.clear()
+        if self._owner == os.getpid():
+            for pool in self._pools.values():
+                pool.clear()
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
