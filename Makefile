@@ -1,7 +1,8 @@
 # make demo     from a fresh Debian machine to the nginx page on port 8080; it cleans up after itself
 # make test     everything that continuous integration runs
+#
+# Every target installs what it needs first (scripts/setup); the second time that takes milliseconds.
 bin := .venv/bin
-jobs ?= 3
 
 .PHONY: setup fmt lint types unit real test bench demo clean
 
@@ -9,27 +10,20 @@ setup:
 	@scripts/setup
 
 fmt: setup
-	$(bin)/ruff check --fix src tests bench scripts
+	$(bin)/ruff check --fix src tests scripts bench
 
-lint: setup
-	$(bin)/ruff check src
+lint types unit real:
+	@.ci/run $@
 
-types: setup
-	$(bin)/mypy
-
-unit: setup
-	$(bin)/pytest -q -n $(jobs) tests/unit tests/meta
-
-real: setup
-	$(bin)/pytest -q -n $(jobs) --durations=5 tests/real tests/faces
-
-test: lint types unit real
+test:
+	@.ci/run
 
 bench: setup
-	/usr/bin/python3 bench/compare.py
+	/usr/bin/python3 bench/compare.py $(BENCH)
 
 demo: setup
 	@scripts/demo
 
 clean:
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+	find src tests bench scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -73,7 +73,7 @@ route add default via 198.51.100.1 dev uplink0
 EOF
 
 # 4. Live. Daemons whose parent ended become children of the first process: it has to ignore SIGCHLD, so that the kernel reaps them.
-#    A dead one that nobody reaps holds its container's process namespace for ever. Shells cannot do it: their trap '' CHLD is local.
+#    A dead one that nobody reaps holds its container's process namespace for ever. (What a shell's trap '' CHLD leaves to exec differs.)
 exec "${PYTHON:-/usr/bin/python3}" -I -S -c '
 import os, signal
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
