@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import os
-
 from podling.errors import InvalidArgument, RegistryError
 from podling.image import digests, manifest, workers
 from podling.image.manifest import LAYER_TYPES, Descriptor, Manifest
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from podling.image.registry.client import Registry
     from podling.image.remote import Access
     from podling.model import Image
     from podling.store.images import Images
@@ -50,16 +47,7 @@ class Push:
         self.is_docker = {"oci": False, "v2s2": True}.get(form, image.media_type != manifest.OCI_MANIFEST)
         self.layers = images.layers(image)
         self.repository = f"{reference.registry}/{reference.repository}"
-        self._registry: Registry | None = None
-        self._owner = 0
-
-    @property
-    def registry(self) -> Registry:
-        """A client of this process' own."""
-        if self._registry is None or self._owner != os.getpid():
-            self._registry = self.access.open(self.reference.registry)
-            self._owner = os.getpid()
-        return self._registry
+        self.registry = access.open(reference.registry)
 
     def run(self) -> str:
         """Send the image; the digest of its manifest."""
