@@ -13,6 +13,7 @@ from podling.runtime.monitor import conmon, exits, oci, runtimes
 if TYPE_CHECKING:
     from pathlib import Path
 
+NOT_FOUND = "OCI runtime attempted to invoke a command that was not found"
 CONFIG = ContainerConfig(id="ab" * 32, name="c", created=1, command=("x",), runtime="crun", runtime_path="/usr/bin/crun")
 
 
@@ -27,20 +28,21 @@ def configured(directory: Path, crun: str = "1.8.1", runc: str = "1.1.5+ds1") ->
     return {"crun": [program(directory, "crun", crun)], "runc": [program(directory, "runc", runc)]}
 
 
-@pytest.fixture(autouse=True)
-def _hybrid_with_controllers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read from this host otherwise."""
-    monkeypatch.setattr(runtimes, "_hybrid_has_controllers", lambda: True)
-
-
 @pytest.mark.parametrize(("layout", "may_raise", "version", "wanted"), [
     ("v1", True, "1.8.1", "crun"), ("v2", True, "1.8.1", "crun"), ("hybrid", True, "1.8.1", "runc"), ("hybrid", True, "1.9", "crun"),
     ("hybrid", True, "1.21", "crun"), ("v2", False, "1.8.1", "runc"), ("v2", False, "1.21", "crun"), ("v1", False, "1.8.1", "crun")])
 def test_first_that_works_here(tmp_path: Path, layout: str, may_raise: bool, version: str, wanted: str) -> None:
-    found = runtimes.choose("", configured=configured(tmp_path, version), layout=layout, may_raise_limits=may_raise)
+    (tmp_path / "cgroup.controllers").write_text("hugetlb\n")
+    found = runtimes.choose("", configured=configured(tmp_path, version), layout=layout, may_raise_limits=may_raise,
+                            unified=str(tmp_path))
     assert found.name == wanted
     assert bool(found.why) is (wanted == "runc")
     assert not found.why or "crun 1.8.1" in found.why
+
+
+def test_crun_works_beside_a_version_2_without_controllers(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("\n")
+    assert runtimes.choose("", configured=configured(tmp_path), layout="hybrid", unified=str(tmp_path)).name == "crun"
 
 
 def test_what_is_asked_for_is_taken(tmp_path: Path) -> None:
@@ -68,16 +70,15 @@ def test_version_numbers(text: str, numbers: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("message", "kind", "code", "words"), [
     ("executable file `x` not found in $PATH: No such file or directory", CommandNotFound, 127,
-     "crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was "
-     "not found"),
+     "crun: executable file `x` not found in $PATH: No such file or directory: " + NOT_FOUND),
     ("open executable: Permission denied", NotExecutable, 126, "crun: open executable: Permission denied: OCI permission denied"),
     ("setrlimit `RLIMIT_NOFILE`: Operation not permitted\n", NotExecutable, 126,
      "crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied"),
     ("something else", oci.RuntimeFailed, 126, "crun: something else: OCI runtime error"),
     ("first line\nsecond: no such file or directory\nthird", CommandNotFound, 127,
-     "crun: second: no such file or directory: OCI runtime attempted to invoke a command that was not found"),
+     "crun: second: no such file or directory: " + NOT_FOUND),
     ('time="2026" level=error msg="exec: \\"x\\": executable file not found in $PATH"', CommandNotFound, 127,
-     'crun: exec: "x": executable file not found in $PATH: OCI runtime attempted to invoke a command that was not found'),
+     'crun: exec: "x": executable file not found in $PATH: ' + NOT_FOUND),
     ("", oci.RuntimeFailed, 126, "crun: no message: OCI runtime error")])
 def test_errors_of_a_runtime(message: str, kind: type[Exception], code: int, words: str) -> None:
     error = oci.failure("crun", message)

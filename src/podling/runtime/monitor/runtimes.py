@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ORDER = ("crun", "runc")
 _DIRECTORIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/sbin", "/bin", "/usr/libexec/podman",
                 "/usr/lib/podman")
+_UNIFIED = "/sys/fs/cgroup/unified"      # version 2 beside version 1
 _CRUN_THAT_COPES = (1, 9)            # with version 2 beside version 1, and without CAP_SYS_RESOURCE on version 2
 
 
@@ -35,7 +36,7 @@ def choose_runtime(conf: ContainersConf, requested: str | None = None, *, cache:
 
 
 def choose(requested: str, *, configured: Mapping[str, Sequence[str]], default: str = "", layout: str | None = None,
-           may_raise_limits: bool | None = None, cache: str = "") -> Runtime:
+           may_raise_limits: bool | None = None, cache: str = "", unified: str = _UNIFIED) -> Runtime:
     """The runtime ``requested`` by name or path, else the configured ``default``, else the first that works on this host.
 
     ``configured``: name -> paths to try. What is asked for by name is taken, whether it will work or not. Unsupported where
@@ -49,7 +50,7 @@ def choose(requested: str, *, configured: Mapping[str, Sequence[str]], default: 
         path = _find(name, configured)
         if path is None:
             continue
-        problem = _problem(name, path, layout, may_raise_limits, cache)
+        problem = _problem(name, path, layout, may_raise_limits, cache=cache, unified=unified)
         if not problem:
             return Runtime(name=name, path=path, why="; ".join(kept_from))
         kept_from.append(problem)
@@ -76,7 +77,7 @@ def _find(name: str, configured: Mapping[str, Sequence[str]]) -> str | None:
     return found or process.find_program(name, _DIRECTORIES)
 
 
-def _problem(name: str, path: str, layout: str | None, may_raise_limits: bool | None, cache: str) -> str:
+def _problem(name: str, path: str, layout: str | None, may_raise_limits: bool | None, *, cache: str, unified: str) -> str:
     """Why a runtime cannot work on this host, "" where it can. Only crun is known to have any."""
     if name != "crun":
         return ""
@@ -85,7 +86,7 @@ def _problem(name: str, path: str, layout: str | None, may_raise_limits: bool | 
         return ""
     if layout == "hybrid":
         # Older ones refuse a version 2 hierarchy that has controllers beside those of version 1.
-        trouble = _hybrid_has_controllers() and "refuses cgroup version 2 controllers beside version 1 (hybrid)"
+        trouble = _has_controllers(unified) and "refuses cgroup version 2 controllers beside version 1 (hybrid)"
     else:
         may = userns.has_capability("CAP_SYS_RESOURCE") if may_raise_limits is None else may_raise_limits
         trouble = not may and "needs CAP_SYS_RESOURCE on cgroup version 2"
@@ -95,9 +96,9 @@ def _problem(name: str, path: str, layout: str | None, may_raise_limits: bool | 
     return f"crun {version} {trouble}" if version_numbers(version) < _CRUN_THAT_COPES else ""
 
 
-def _hybrid_has_controllers() -> bool:
+def _has_controllers(unified: str) -> bool:
     try:
-        with open("/sys/fs/cgroup/unified/cgroup.controllers", "rb") as file:
+        with open(f"{unified}/cgroup.controllers", "rb") as file:
             return bool(file.read(64).strip())
     except FileNotFoundError:
         return True        # mounted elsewhere: say what is safe
