@@ -22,6 +22,7 @@ from podling.image.jsonfields import Fields, load_object
 from podling.image.manifest import Descriptor, Index, Manifest
 from podling.image.tarfiles import Archive, Member, file_reader
 from podling.record import Record
+from podling.store.imageconfig import parse_config
 from podling.store.images import StoredManifest
 
 TYPE_CHECKING = False
@@ -79,6 +80,8 @@ def parse_place(text: str) -> Place | None:
 class LayerStream:
     """A layer's bytes as the source has them; :meth:`finish` reads what is left and checks size and digest."""
 
+    resumed = False                          # some of it is what an earlier run left
+
     def __init__(self, read: Callable[[int], bytes], what: str, descriptor: Descriptor | None) -> None:
         self._read = read
         self.what = what
@@ -104,6 +107,9 @@ class LayerStream:
             raise Corrupt(f"{self.what}: it has {self.size} bytes, not the {self.descriptor.size} that the manifest says")
         if self._digester.digest != self.descriptor.digest:
             raise digests.mismatch(self.what, self.descriptor.digest, self._digester.digest)
+
+    def forget(self) -> None:
+        """What came is wrong: nothing of it is kept for another run."""
 
     def close(self) -> None:
         """Let go of what the stream needs."""
@@ -178,6 +184,7 @@ class BlobSource(Source):
 def found_image(content: bytes, parsed: Manifest, config: bytes, *, names: tuple[str, ...], digest: str,
                 others: tuple[StoredManifest, ...] = ()) -> Found:
     """The record of an image, its configuration's list of layers checked against the manifest's."""
+    parse_config(config)                     # what cannot be read is not stored
     diff_ids = config_diff_ids(config)
     if len(diff_ids) != len(parsed.layers):
         raise Corrupt(f"the image's configuration names {len(diff_ids)} layers, its manifest {len(parsed.layers)}")

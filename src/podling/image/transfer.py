@@ -1,7 +1,7 @@
 """The one way an image comes into the store: found, checked against the policy, its layers stored, then known.
 
-Several layers at once, in forked processes, each downloaded, verified, decompressed, hashed and unpacked in one pipeline. Layers
-that the store has are not read at all.
+Several layers at once, in forked processes, each downloaded, verified, decompressed, hashed and unpacked in one pipeline.
+Layers that the store has are not read at all.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 
+from podling import log
 from podling.database import Database
-from podling.errors import PodlingError
+from podling.errors import Corrupt, PodlingError, explain
 from podling.image import workers
 from podling.image.compression import decompressed
 from podling.image.manifest import LAYER_TYPES
@@ -46,8 +47,10 @@ def store(images: Images, source: Source, found: Found, *, names: Iterable[str] 
     report("end", key="config", result="done")
     report("message", text="Writing manifest to image destination")
     _remember_blobs(images.database, found, repository)
-    return images.add(config=found.config, manifest=found.manifest, media_type=found.media_type, layers=layers, names=names,
-                      repo_digests=repo_digests, manifests=found.others)
+    image = images.add(config=found.config, manifest=found.manifest, media_type=found.media_type, layers=layers, names=names,
+                       repo_digests=repo_digests, manifests=found.others)
+    report("message", text="Storing signatures")
+    return image
 
 
 def _config_digest(found: Found) -> str:
@@ -82,7 +85,7 @@ def _store_layers(store_layers: Layers, source: Source, found: Found, report: Pr
         else:
             report("end", key=key, result=event["result"])
 
-    workers.run(len(missing), task, workers=WORKERS, progress=seen)
+    workers.run(len(missing), task, workers=WORKERS, progress=seen, database=store_layers.database)
     for number in missing:
         layer = store_layers.find(found.diff_ids[number], present)
         if layer is None:
@@ -93,25 +96,45 @@ def _store_layers(store_layers: Layers, source: Source, found: Found, report: Pr
 
 def _store_layer(store_layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
     """In a worker: bring one layer into the store; whether anything had to be read."""
-    layers = Layers(Database(store_layers.database.path), store_layers.graphroot)
-    diff_id = found.diff_ids[number]
+    database = Database(store_layers.database.path)
+    try:
+        layers = Layers(database, store_layers.graphroot)
+        try:
+            used = _read_layer(layers, source, found, number, tell)
+        except _SpoiltDownload as error:
+            log.debug(f"downloading {found.layers[number].digest} anew, what an earlier run left is damaged: {explain(error)}")
+            used = _read_layer(layers, source, found, number, tell)
+    finally:
+        database.close()
+    tell(result="done" if used else "skipped: already exists")
+    return used
+
+
+class _SpoiltDownload(Corrupt):
+    """A layer was wrong whose first bytes an earlier run had left, perhaps before a power cut."""
+
+
+def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
     parent = os.getppid()
-    used = False
     with source.layer(found, number, lambda done: tell(done=done)) as stream:
         plain: Callable[[int], bytes] | None = None
 
         def read(size: int) -> bytes:
-            nonlocal plain, used
+            nonlocal plain
             if plain is None:
-                used = True
                 plain, _ = decompressed(stream.read)
             return plain(size)
 
-        layers.add(read, diff_id=diff_id, parents=lambda: _lower_layers(layers, found, number, parent))
-        if used:
-            stream.finish()
-    tell(result="done" if used else "skipped: already exists")
-    return used
+        try:
+            layers.add(read, diff_id=found.diff_ids[number], parents=lambda: _lower_layers(layers, found, number, parent))
+            if plain is not None:
+                stream.finish()
+        except Corrupt as error:
+            stream.forget()
+            if stream.resumed:
+                raise _SpoiltDownload("") from error
+            raise
+    return plain is not None
 
 
 def _lower_layers(layers: Layers, found: Found, number: int, parent: int) -> list[Layer]:
