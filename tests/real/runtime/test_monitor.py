@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -168,3 +170,25 @@ def test_environment_of_the_monitor_is_small(loaded: World) -> None:
     loaded.run("podling", "rm", "-f", "-t0", "c")
 
 
+
+
+def _run_twice_in_one_process() -> str:
+    from podling.engine import attach
+    from podling.engine.engine import open_engine
+    from podling.engine.options import GlobalOptions, RunOptions
+
+    engine = open_engine(GlobalOptions())
+    container = engine.containers.find("c")
+    codes = [attach.run(engine, container, RunOptions()) for _ in range(2)]
+    deadline = time.monotonic() + 5
+    while subprocess.run(["pgrep", "conmon"], capture_output=True, check=False).stdout and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = subprocess.run(["pgrep", "-la", "conmon|flock"], capture_output=True, text=True, check=False).stdout
+    return f"{codes} {left}"
+
+
+def test_monitors_end_although_the_process_that_attended_lives_on(loaded: World) -> None:
+    loaded.run("podling", "create", "--name", "c", "--network", "none", "bb", "sh", "-c", "exit 3")
+    assert loaded.call(_run_twice_in_one_process).strip() == "[3, 3]"
+    loaded.run("podling", "rm", "c")
+    loaded.assert_nothing_left()

@@ -32,6 +32,10 @@ class Attended:
         self._lock = Lock(bundle + "/attended")
         self._lock.try_exclusive()
 
+    def __del__(self) -> None:
+        """In a process that lives on, conmon and its shell must not wait for what nobody holds any more."""
+        self.release()
+
     def release(self) -> None:
         """From here on the exit command cleans up (after detaching, for example)."""
         self._lock.release()
