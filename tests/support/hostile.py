@@ -156,6 +156,7 @@ class HostileRegistry:
             body = reply.body
         if reply.status is not None:
             status, headers = reply.status, {}
+            body = reply.body or b""
         if reply.change is not None:
             body = reply.change(body)
         wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))

@@ -162,19 +162,21 @@ def fault(error: BaseException, what: str, patience: Patience) -> ConnectionFaul
     while isinstance(error, faults.ProxyError) and isinstance(getattr(error, "original_error", None), Exception):
         what, error = f"{what}: proxyconnect", error.original_error
     cause = error.__cause__ or error.__context__
+    if isinstance(error, faults.NewConnectionError):  # before the next: some versions of urllib3 take it for a time-out
+        if isinstance(cause, socket.gaierror):
+            return ConnectionFault(f"{what}: lookup failed: {describe(cause)}", passing=cause.errno == socket.EAI_AGAIN)
+        return ConnectionFault(f"{what}: connect: {describe(cause) if isinstance(cause, OSError) else error}")
     if isinstance(error, faults.ConnectTimeoutError):
         return ConnectionFault(f"{what}: no connection within {patience.connect:g} seconds")
     if isinstance(error, faults.ReadTimeoutError):
         return ConnectionFault(f"{what}: nothing received for {patience.read:g} seconds")
-    if isinstance(error, faults.NewConnectionError):
-        if isinstance(cause, socket.gaierror):
-            return ConnectionFault(f"{what}: lookup failed: {describe(cause)}", passing=cause.errno == socket.EAI_AGAIN)
-        return ConnectionFault(f"{what}: connect: {describe(cause) if isinstance(cause, OSError) else error}")
     if isinstance(error, (faults.SSLError, ssl.SSLError)):
         return _tls_fault(error, cause, what)
     if isinstance(error, (faults.LocationParseError, faults.InvalidHeader)):
         return ConnectionFault(f"{what}: {error}", passing=False)
     inner = error.args[-1] if isinstance(error, faults.ProtocolError) and error.args else error
+    if isinstance(inner, faults.IncompleteRead):
+        return ConnectionFault(f"{what}: connection broke: the answer ended after {inner.partial} bytes")
     words = describe(inner) if isinstance(inner, OSError) else str(inner)
     return ConnectionFault(f"{what}: connection broke: {words[:200] or type(inner).__name__}")
 

@@ -79,7 +79,7 @@ def registry_words(body: bytes) -> str:
             return _printable(message or code.replace("_", " ").lower())
         return _printable(f"{code.replace('_', ' ').lower()}: {message}" if code else message)
     text = body[:200].decode("utf-8", "replace").strip()
-    return _printable(text) if text and not text.startswith("<") else ""
+    return _printable(text) if text and not text.startswith("<") and "\ufffd" not in text else ""
 
 
 def _printable(text: str) -> str:
