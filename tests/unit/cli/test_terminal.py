@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import termios
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -58,8 +60,16 @@ def test_raw_mode_of_something_else_is_nothing() -> None:
 
 def test_a_password_is_not_shown(terminal: tuple[int, int]) -> None:
     ours, theirs = terminal
-    os.write(ours, b"s3cret\n")
+
+    def type_it() -> None:
+        while termios.tcgetattr(theirs)[3] & termios.ECHO:      # what is typed before that is thrown away
+            time.sleep(0.001)
+        os.write(ours, b"s3cret\n")
+
+    typist = threading.Thread(target=type_it)
+    typist.start()
     assert ask_password(Writer(theirs), "Password: ", fd=theirs) == "s3cret"
+    typist.join()
     shown = os.read(ours, 1000)
     assert b"Password: " in shown
     assert termios.tcgetattr(theirs)[3] & termios.ECHO
