@@ -70,7 +70,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self.wrong(name, "a number", value)
+            raise self.wrong(name, "a whole number", value)
         if not 0 <= value <= LARGEST_SIZE:
             raise Corrupt(f"{self.where}: {name}: {str(value)[:30]} is out of range")
         return value

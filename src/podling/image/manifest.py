@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MANIFEST_LIMIT = 4 << 20
 CONFIG_LIMIT = 4 << 20
 NESTED_INDEXES = 4
+MOST_LAYERS = 500            # that overlay mounts
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -138,6 +139,8 @@ def _manifest(fields: Fields, kind: str) -> Manifest:
             artifact = "unknown"
         raise Unsupported(f"this is an artifact of type {artifact!r}, not a container image")
     layers = tuple([_descriptor(layer) for layer in fields.objects("layers")])
+    if len(layers) > MOST_LAYERS:
+        raise Unsupported(f"the image has {len(layers)} layers; no more than {MOST_LAYERS} can be mounted")
     for position, layer in enumerate(layers):
         check_layer_type(layer.media_type, f"layers[{position}]")
     return Manifest(media_type=kind, config=config, layers=layers, annotations=fields.text_map("annotations"))

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 
 from podling.errors import Corrupt, PodlingError
 from podling.image.compression import decompressed
 from podling.linux import files
 from podling.record import Record
+from podling.store.archive import headers
+from podling.store.archive.headers import HeaderParser, apply_pax, parse_pax
+from podling.store.archive.numbers import format_octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from podling.store.archive.headers import Entry
+
 MEMBERS_LIMIT = 100_000
+EXTENSION_LIMIT = 1 << 20                    # bytes of one extended header
 _CHUNK = 1 << 20
 BLOCK = 512
 
@@ -50,8 +55,8 @@ class Archive:
         fd = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             plain, kind = decompressed(lambda size: os.read(fd, size))
-            if not kind and path != "-" and stat.S_ISREG(os.fstat(fd).st_mode):
-                return fd
+            if not kind and stat.S_ISREG(os.fstat(fd).st_mode):
+                return fd if fd else os.dup(fd)
             spooled = self._spool(plain, spool)
         except BaseException:
             if fd:
@@ -78,27 +83,26 @@ class Archive:
         return fd
 
     def _index(self) -> dict[str, Member]:
+        """Where the regular files are; links get what they lead to, if that is a file of the archive."""
         found: dict[str, Member] = {}
         links: dict[str, str] = {}
-        end = os.fstat(self.fd).st_size
+        headers_of = _Headers(self.fd)
         try:
-            with open(self.fd, "rb", closefd=False) as file:
-                file.seek(0)
-                with tarfile.open(fileobj=file, mode="r:") as archive:
-                    for count, entry in enumerate(archive):
-                        if count >= MEMBERS_LIMIT:
-                            raise Corrupt(f"archive {self.path} has more than {MEMBERS_LIMIT} members")
-                        name = clean(entry.name)
-                        if entry.isreg() and not entry.issparse():
-                            if entry.offset_data + entry.size > end:
-                                raise Corrupt(f"archive {self.path} ends too early, in {entry.name[:200]!r}")
-                            found[name] = Member(offset=entry.offset_data, size=entry.size)
-                        elif entry.issym() or entry.islnk():
-                            base = os.path.dirname(name) if entry.issym() else ""
-                            links[name] = clean(os.path.join(base, entry.linkname))
-        except (tarfile.TarError, UnicodeError, OverflowError, ValueError) as error:
-            raise Corrupt(f"{self.path} is not a tar archive: {str(error)[:200]}") from None
-        found.update({name: found[target] for name, target in links.items() if target in found and name not in found})
+            while (entry := headers_of.next()) is not None:
+                if headers_of.count > MEMBERS_LIMIT:
+                    raise Corrupt(f"it has more than {MEMBERS_LIMIT} members")
+                name = clean(os.fsdecode(entry.name))
+                if entry.kind == headers.FILE:
+                    found[name] = Member(offset=headers_of.offset, size=entry.size)
+                    links.pop(name, None)
+                    headers_of.skip(entry.size)
+                elif entry.kind in (headers.SYMLINK, headers.LINK):
+                    base = os.path.dirname(name) if entry.kind == headers.SYMLINK else ""
+                    links[name] = clean(os.path.join(base, os.fsdecode(entry.link)))
+                    found.pop(name, None)
+        except Corrupt as error:
+            raise Corrupt(f"{self.path} is no archive that can be read") from error
+        found.update({name: found[target] for name, target in links.items() if target in found})
         return found
 
     def find(self, name: str) -> Member:
@@ -132,6 +136,61 @@ class Archive:
         self.close()
 
 
+class _Headers:
+    """The headers of a tar, read where they stand; what lies between them is skipped."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._end = os.fstat(fd).st_size
+        self._parser = HeaderParser()
+        self.offset = 0
+        self.count = 0
+
+    def next(self) -> Entry | None:
+        """The next member, its extended headers applied; None at the archive's end. Its content is at ``offset``."""
+        records: list[tuple[bytes, bytes]] = []
+        name = link = b""
+        while True:
+            block = os.pread(self._fd, BLOCK, self.offset)
+            if not block.strip(b"\0"):
+                return None                   # two empty blocks, one, or none: as Go reads it
+            if len(block) < BLOCK:
+                raise Corrupt(f"it ends in the middle of a header, at byte {self.offset}")
+            entry = self._parser.parse(block, self.offset)
+            self.offset += BLOCK
+            if entry.kind <= headers.FIFO:
+                break
+            if entry.kind == headers.GNU_SPARSE:
+                raise Corrupt(f"{entry.name[:200]!r} is a sparse file")
+            body = self._body(entry.size)
+            if entry.kind == headers.PAX:
+                records = parse_pax(body)
+            elif entry.kind == headers.GNU_NAME:
+                name = body.partition(b"\0")[0]
+            elif entry.kind == headers.GNU_LINK:
+                link = body.partition(b"\0")[0]
+        apply_pax(entry, records)
+        entry.name = name or entry.name
+        if link:
+            entry.link = link
+        if entry.kind == headers.FILE and not 0 <= entry.size <= self._end - self.offset:
+            raise Corrupt(f"it ends in {entry.name[:200]!r}")
+        self.count += 1
+        return entry
+
+    def _body(self, size: int) -> bytes:
+        if not 0 <= size <= EXTENSION_LIMIT:
+            raise Corrupt(f"an extended header of {size} bytes at byte {self.offset}")
+        body = os.pread(self._fd, size, self.offset)
+        self.skip(size)
+        self.count += 1
+        return body
+
+    def skip(self, size: int) -> None:
+        """Go over so many bytes of content."""
+        self.offset += padded(size)
+
+
 def file_reader(fd: int, offset: int, size: int) -> Callable[[int], bytes]:
     """A part of a file as a stream, by positions of its own."""
     position, end = offset, offset + size
@@ -153,12 +212,18 @@ def clean(name: str) -> str:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def header(name: str, size: int, *, directory: bool = False, mtime: int = 0) -> bytes:
-    """The header of a member."""
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mtime, entry.mode = size, mtime, 0o755 if directory else 0o644
-    entry.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
-    return entry.tobuf(tarfile.GNU_FORMAT)
+def header(name: str, size: int) -> bytes:
+    """The header of a regular file whose owner is root: ustar, the size in base 256 where octal digits do not do."""
+    encoded = name.encode()
+    if len(encoded) > 100:
+        raise ValueError(f"{name!r} does not fit into a tar header")
+    block = bytearray(BLOCK)
+    for position, field in ((0, encoded), (100, b"0000644\0"), (108, b"0000000\0"), (116, b"0000000\0"),
+                            (124, format_octal(size, 12)), (136, b"00000000000\0"), (148, b" " * 8), (156, b"0"),
+                            (257, b"ustar\00000")):
+        block[position : position + len(field)] = field
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
 
 
 def padded(size: int) -> int:
