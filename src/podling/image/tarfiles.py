@@ -56,7 +56,7 @@ class Archive:
         try:
             plain, kind = decompressed(lambda size: os.read(fd, size))
             if not kind and stat.S_ISREG(os.fstat(fd).st_mode):
-                return fd if fd else os.dup(fd)
+                return fd or os.dup(0)
             spooled = self._spool(plain, spool)
         except BaseException:
             if fd:

@@ -39,7 +39,8 @@ MOST_TASKS = 16_000                          # what fits into a pipe
 _EXPECTED = (PodlingError, OSError, sqlite3.Error, MemoryError, RecursionError)
 
 
-def run(count: int, task: Task, *, workers: int, progress: Progress | None = None, database: Database | None = None) -> list[Any]:
+def run(count: int, task: Task, *, workers: int, progress: Progress | None = None,
+        database: Database | None = None) -> list[Any]:
     """``task(number, report)`` for each number below ``count``; what each returned (JSON values), in order.
 
     ``report(**event)`` in a task calls ``progress(number, event)`` here. The error of a failed task is raised as what it was.
@@ -193,7 +194,7 @@ def _listen(started: list[_Worker], results: list[Any], progress: Progress | Non
                 del by_fd[fd]
                 continue
             for line in lines:
-                _take(jsontext.loads(line), results, missing, progress)
+                _take(jsontext.loads(line.decode("utf-8", "surrogateescape")), results, missing, progress)
     if missing:
         raise ProgramFailed(f"a worker process ended before its work was done ({len(missing)} of {len(results)} left)",
                             hint="it may have been killed for want of memory: see dmesg")

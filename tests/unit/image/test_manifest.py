@@ -22,6 +22,10 @@ CONFIG = {"mediaType": manifest.OCI_CONFIG, "digest": DIGEST, "size": 7}
 LAYER = {"mediaType": manifest.OCI_LAYER + "+gzip", "digest": DIGEST, "size": 9}
 
 
+def check(error: PodlingError) -> None:
+    assert error.message
+
+
 def image(**changes: Any) -> bytes:
     value = {"schemaVersion": 2, "mediaType": manifest.OCI_MANIFEST, "config": CONFIG, "layers": [LAYER], **changes}
     return json.dumps({name: field for name, field in value.items() if field != "absent"}).encode()
@@ -137,7 +141,7 @@ def test_any_json_is_a_manifest_or_a_clear_error(value: object) -> None:
     try:
         assert isinstance(parse(json.dumps(value).encode()), (Manifest, Index))
     except PodlingError as error:
-        assert error.message
+        check(error)
 
 
 @given(st.binary(max_size=300))
@@ -152,7 +156,7 @@ def test_any_configuration_is_an_image_or_a_clear_error(value: dict[str, object]
     try:
         found_image(content, parse_manifest(content), json.dumps(value).encode(), names=(), digest=DIGEST)
     except PodlingError as error:
-        assert error.message
+        check(error)
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
