@@ -67,7 +67,7 @@ def test_foreground_cleans_up_without_a_second_interpreter(loaded: World) -> Non
 @pytest.mark.parametrize("removed", [True, False])
 def test_exit_command_steps_in_for_a_killed_foreground(loaded: World, runtime: str, removed: bool) -> None:
     options = ("--rm",) if removed else ()
-    process = loaded.spawn("podling", *run_options(runtime), "--name", "c", *options, "bb", "sh", "-c", "sleep 1; exit 5")
+    process = loaded.spawn("podling", *run_options(runtime), "--name", "c", *options, "bb", "sh", "-c", "sleep 3; exit 5")
     loaded.wait_until(lambda: "c" in loaded.run("podling", "ps", "--format", "{{.Names}}").stdout, "it runs")
     process.kill()
     process.wait()

@@ -61,7 +61,7 @@ def test_container_without_i_has_no_input(loaded: World) -> None:
 
 
 def test_reader_that_leaves_ends_the_command_and_the_rest_is_cleaned_up(loaded: World) -> None:
-    loaded.run("sh", "-c", "podling run --rm --network none bb sh -c 'yes | head -c 50000000' | head -c 10 >/dev/null")
+    loaded.run("sh", "-c", "podling run --rm --network none bb sh -c 'yes | head -c 5000000' | head -c 10 >/dev/null")
     loaded.wait_until(lambda: not loaded.run("podling", "ps", "-aq").stdout, "the container ends and is removed")
     loaded.assert_nothing_left()
 
