@@ -125,6 +125,14 @@ class TestImage:
         value["manifests"].append(descriptor)
         index.write_text(json.dumps(value))
 
+    def write_directory(self, directory: Path) -> None:
+        """Write it in the form of ``dir:``, which takes Docker's manifests too."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for digest, content in self.blobs.items():
+            (directory / digest.removeprefix("sha256:")).write_bytes(content)
+        (directory / "manifest.json").write_bytes(self.manifest)
+        (directory / "version").write_text("Directory Transport Version: 1.1\n")
+
 
 def simple_image(*layers: dict[str, bytes], **options: object) -> TestImage:
     """An image of layers with regular files."""

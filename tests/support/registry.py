@@ -68,7 +68,8 @@ class RunningRegistry:
         verb, *rest = arguments
         options = {"copy": ["--src-tls-verify=false", "--dest-tls-verify=false"]}.get(verb, ["--tls-verify=false"])
         if login:
-            names = ("--src-creds", "--dest-creds") if verb == "copy" else ("--creds",)
+            sides = [f"--{side}-creds" for side, place in zip(("src", "dest"), rest[-2:], strict=True) if "docker://" in place]
+            names = sides if verb == "copy" else ["--creds"]
             options += [word for name in names for word in (name, f"{USER}:{PASSWORD}")]
         done = subprocess.run(["skopeo", verb, *options, *rest], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr

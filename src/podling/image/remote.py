@@ -59,6 +59,7 @@ class Remote(BlobSource):
 
     def top(self) -> tuple[bytes, str]:
         """The manifest or index of the tag or digest."""
+        self.registry.ping()
         return self.registry.manifest(self.reference.repository, self.reference.digest or self.reference.tag or "latest")
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
@@ -106,9 +107,9 @@ class Download(LayerStream):
         try:
             return self._following.read(size)
         except Interrupted:
-            if self._error is not None:
-                raise self._error from None
-            raise
+            if self._error is None:
+                raise
+        raise self._error
 
     def _begin(self) -> Following:
         partial = Partial(self.remote.graphroot, self.blob.digest, self.blob.size)

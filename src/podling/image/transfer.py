@@ -104,6 +104,8 @@ def _store_layer(store_layers: Layers, source: Source, found: Found, number: int
         except _SpoiltDownload as error:
             log.debug(f"downloading {found.layers[number].digest} anew, what an earlier run left is damaged: {explain(error)}")
             used = _read_layer(layers, source, found, number, tell)
+        finally:
+            layers.release()                 # the parent holds what was stored
     finally:
         database.close()
     tell(result="done" if used else "skipped: already exists")

@@ -20,7 +20,7 @@ from tests.support.images import compress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DATA = b"".join(b"line %d of text\n" % number for number in range(50_000)) + os.urandom(100_000)
+DATA = b"".join(b"line %d of text\n" % number for number in range(20_000)) + os.urandom(50_000)
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "": bytes, "gzip": lambda data: gzip.compress(data, 6), "bzip2": bz2.compress, "xz": lzma.compress,
     "zstd": lambda data: compress(data, "zstd")}
@@ -77,7 +77,7 @@ def test_a_wrong_checksum_is_corrupt() -> None:
 
 
 def test_a_bomb_comes_in_pieces() -> None:
-    bomb = gzip.compress(bytes(200 << 20), 9)
+    bomb = gzip.compress(bytes(40 << 20), 1)
     source = io.BytesIO(bomb)
     read, _ = decompressed(source.read)
     for _ in range(5):
@@ -98,10 +98,10 @@ def test_zlib_does_where_isal_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_compression_is_the_same_however_its_input_is_cut(kind: str) -> None:
-    data = DATA * 3
+    data = DATA * 15
     assert len(data) > 2 * OUTPUT_BLOCK
     ways = [b"".join(compressed(iter([data[at : at + step] for at in range(0, len(data), step)]), kind))
-            for step in (1 << 30, 1000, 1 << 20, 77_777)]
+            for step in (1 << 30, 9_999, 1 << 20, 77_777)]
     assert len(set(ways)) == 1
     assert read_all(ways[0]) == (data, kind)
 

@@ -18,6 +18,8 @@ libraries.add_site_packages()
 import urllib3  # noqa: E402
 from urllib3 import exceptions as faults  # noqa: E402
 
+urllib3.disable_warnings(faults.InsecureRequestWarning)  # who says --tls-verify=false knows
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
