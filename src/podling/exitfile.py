@@ -13,4 +13,5 @@ def read(path: str) -> tuple[int, int] | None:
             finished = os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None
-    return (int(text), finished) if text.isdigit() else None
+    # -1 is conmon's word for a container that it killed when its --timeout was over; a process' exit code has eight bits.
+    return (int(text) & 0xFF, finished) if text.removeprefix(b"-").isdigit() else None
