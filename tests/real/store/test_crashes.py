@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ def root():
     path.mkdir(mode=0o700)
     yield path
     subprocess.run(["umount", "-l", path], check=False, stderr=subprocess.DEVNULL)
+    gc.collect()        # databases close, and SQLite deletes its files beside them: not while we do
     shutil.rmtree(path)
 
 

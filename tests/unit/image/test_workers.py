@@ -27,6 +27,10 @@ SOURCE = Path(__file__).resolve().parents[3] / "src"
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """Both ways: a second thread forbids forking."""
     if request.param == "processes":
+        for thread in threading.enumerate():        # what other tests left running ends in its time
+            if thread not in (threading.main_thread(), threading.current_thread()):
+                thread.join(10)
+                assert not thread.is_alive(), thread
         yield "processes"
         return
     end = threading.Event()
