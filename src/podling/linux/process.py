@@ -142,13 +142,15 @@ def _cannot_execute(argv: Sequence[str], cause: OSError) -> PodlingError:
 
 def replace_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -> NoReturn:
     """Become another program; open descriptors that are inheritable stay open. Raises as :func:`spawn` does."""
-    for name in ("SIGPIPE", "SIGXFSZ"):  # ignored by Python, and an ignored signal stays ignored after execve
-        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+    # ignored by Python, and an ignored signal stays ignored after execve
+    before = {number: _signal.signal(number, _signal.SIG_DFL) for number in (_signal.SIGPIPE, _signal.SIGXFSZ)}
     try:
         if env is None:
             os.execvp(argv[0], list(argv))
         os.execvpe(argv[0], list(argv), dict(env))
     except OSError as error:
+        for number, handler in before.items():
+            _signal.signal(number, handler)
         raise _cannot_execute(argv, error) from error
 
 

@@ -246,6 +246,7 @@ def test_replace_process(tmp_path):
     assert value == "b"
     with pytest.raises(Unsupported):
         process.replace_process(["no-such-program"])
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN     # a broken pipe is an error here, not the end of this process
 
 
 # --- recognising ------------------------------------------------------------------------------------------------------
