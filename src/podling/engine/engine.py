@@ -10,6 +10,7 @@ from podling.config import storage as storage_conf
 from podling.database import Database
 from podling.engine.options import GlobalOptions
 from podling.errors import InvalidArgument
+from podling.linux import rootless
 from podling.linux.locks import Lock
 from podling.record import Record
 from podling.state.containers import Containers
@@ -76,6 +77,7 @@ class Engine:
         self.conf = conf
         self.storage = storage
         self.paths = paths
+        self.owner = rootless.owner()            # the ordinary user whose engine this is, None for root's
         os.makedirs(paths.graphroot, 0o700, exist_ok=True)
         os.makedirs(paths.locks, 0o700, exist_ok=True)
         self.database = Database(paths.database)
@@ -83,6 +85,11 @@ class Engine:
         self._images: Images | None = None
         self._filesystems: ContainerFilesystems | None = None
         self._networks: Networks | None = None
+
+    @property
+    def rootless(self) -> bool:
+        """Whether this is an ordinary user's engine."""
+        return self.owner is not None
 
     @property
     def images(self) -> Images:

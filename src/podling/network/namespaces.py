@@ -1,4 +1,4 @@
-"""Network namespaces as files under /run/netns, where ``ip netns`` sees them; the file's name is a function of the container's id."""
+"""Network namespaces as files, root's under /run/netns, where ``ip netns`` sees them; a file's name is a function of the container's id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from fcntl import ioctl
 
 from podling.errors import PodlingError
-from podling.linux import mounts, syscalls
+from podling.linux import mounts, rootless, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +18,15 @@ DIRECTORY = "/run/netns"
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
-def path_of(container_id: str) -> str:
+def directory_of(runroot: str) -> str:
+    """Where this user's network namespaces are mounted."""
+    return f"{runroot}/netns" if rootless.owner() else DIRECTORY
+
+
+def path_of(container_id: str, directory: str) -> str:
     """Where the container's network namespace is mounted."""
     parts = (container_id[:8], container_id[8:12], container_id[12:16], container_id[16:20], container_id[20:32])
-    return f"{DIRECTORY}/netns-{'-'.join(parts)}"
+    return f"{directory}/netns-{'-'.join(parts)}"
 
 
 def make(path: str) -> None:
@@ -29,7 +34,7 @@ def make(path: str) -> None:
 
     This process enters the new namespace for a moment, which is cheaper than a child for it; it has one thread only.
     """
-    _share_directory()
+    _share(os.path.dirname(path))
     if mounts.is_mounted(path):
         return
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
@@ -56,12 +61,12 @@ def _loopback_up() -> None:
         sock.close()
 
 
-def _share_directory() -> None:
-    """/run/netns is a shared mount of its own, as iproute2 makes it: what is deleted here is deleted everywhere."""
-    if mounts.is_mounted(DIRECTORY):
+def _share(directory: str) -> None:
+    """The directory is a shared mount of its own, as iproute2 makes it: what is deleted here is deleted everywhere."""
+    if mounts.is_mounted(directory):
         return
-    os.makedirs(DIRECTORY, 0o755, exist_ok=True)
-    mounts.bind(DIRECTORY, DIRECTORY, propagation="rshared")
+    os.makedirs(directory, 0o755, exist_ok=True)
+    mounts.bind(directory, directory, propagation="rshared")
 
 
 def delete(path: str) -> None:

@@ -94,7 +94,7 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
     if mode not in ("bridge", "none"):
         raise Unsupported(f"the network mode {mode} is not available yet", hint="use bridge, host, none or container:NAME")
     begun, done = (f"{runroot}/networks/{word}-{config.id}.json" for word in ("begun", "setup"))
-    pending = Pending(namespaces.path_of(config.id), begun=begun, done=done)
+    pending = Pending(namespaces.path_of(config.id, namespaces.directory_of(runroot)), begun=begun, done=done)
     try:
         if mode == "none" or not config.networks:
             namespaces.make(pending.netns)
@@ -118,7 +118,7 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
 
 def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:
     """Take the container's network down, whatever of it there is; idempotent. The first failure is raised after all was tried."""
-    path = namespaces.path_of(config.id)
+    path = namespaces.path_of(config.id, namespaces.directory_of(runroot))
     failure: PodlingError | None = None
     for word in ("begun", "setup"):
         kept = f"{runroot}/networks/{word}-{config.id}.json"

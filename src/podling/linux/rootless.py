@@ -1,0 +1,48 @@
+"""Podling for an ordinary user: who it is, and the user namespace in which that user is root.
+
+What was entered is told to children by environment variables. They have the names that Podman gives them, so that ``podling`` works
+within ``podman unshare`` and ``podman`` within ``podling unshare``. They count only where the process is in a user namespace.
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling.linux import userns
+from podling.record import Record
+
+_ENTERED, _UID, _GID = "_CONTAINERS_USERNS_CONFIGURED", "_CONTAINERS_ROOTLESS_UID", "_CONTAINERS_ROOTLESS_GID"
+
+
+class Owner(Record):
+    """The ordinary user that a podling works for; the ids are those outside of its user namespace."""
+
+    uid: int
+    gid: int
+    name: str
+    home: str
+
+
+def owner() -> Owner | None:
+    """The ordinary user who started this, before and after the user namespace is entered and in children; None for true root."""
+    if os.geteuid() != 0:
+        return _owner(os.geteuid(), os.getegid())
+    return _owner(int(os.environ[_UID]), int(os.environ.get(_GID) or os.environ[_UID])) if entered() else None
+
+
+def entered() -> bool:
+    """Whether this process is root within an ordinary user's namespace."""
+    return (bool(os.environ.get(_ENTERED)) and os.environ.get(_UID, "").isdigit() and os.geteuid() == 0
+            and not userns.is_initial(userns.uid_map()))
+
+
+def _owner(uid: int, gid: int) -> Owner:
+    """With the account's name and home; $HOME counts more, as everywhere."""
+    import pwd
+
+    home = os.environ.get("HOME", "")
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:                             # a user of a directory service that is away, or of nobody's
+        return Owner(uid=uid, gid=gid, name=os.environ.get("USER") or str(uid), home=home or "/")
+    return Owner(uid=uid, gid=gid, name=account.pw_name, home=home or account.pw_dir)
