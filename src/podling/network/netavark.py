@@ -1,0 +1,226 @@
+"""netavark, Podman's program for networks: for drivers that are not ours, and for all where containers.conf says so.
+
+What netavark was told is kept in ``<runroot>/networks/begun-<id>.json``, written before it starts, renamed to ``setup-<id>.json``
+when it is done, and removed when its work is undone. Of a set-up that was killed half-way netavark leaves chains behind when it is
+told to undo it; so one that was only begun is first done in full, in a fresh namespace, and then undone. One lock keeps its
+changes to the host apart.
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling import jsontext
+from podling.errors import PodlingError
+from podling.linux import files, mounts, process
+from podling.linux.locks import Lock
+from podling.network import namespaces, plan
+from podling.network.networks import to_json
+from podling.network.programs import find_helper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from podling.config.containers import ContainersConf
+    from podling.linux.locks import Held
+    from podling.model import ContainerConfig, NetworkStatus
+    from podling.network.plan import Joined
+    from podling.values.ports import PortMapping
+
+_SECONDS = 120.0
+_READ = 1 << 16
+_WORDS = ("begun", "setup")
+
+
+class Pending:
+    """netavark while it connects a container."""
+
+    def __init__(self, container_id: str, joined: Iterable[Joined], runroot: str) -> None:
+        self._begun, self._done = (_kept(word, container_id, runroot) for word in _WORDS)
+        self._planned = {each.network.name: plan.status(each) for each in joined}
+        self._lock: Held | None = _lock(runroot)
+        self._lock.__enter__()
+        self._child: process.Child | None = None
+
+    def begin(self, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> None:
+        """Start netavark; its request is on disk before."""
+        files.write_atomic(self._begun, jsontext.dumps({"boot": process.boot_id(), "request": request}).encode())
+        self._child = _netavark("setup", netns, request, conf, runroot)
+
+    def finish(self) -> dict[str, NetworkStatus]:
+        """Wait for netavark; what each network gave. PodlingError in netavark's words."""
+        assert self._child is not None
+        try:
+            output, errors = _drain(self._child)
+            status = self._child.wait(_SECONDS)
+        finally:
+            self.abandon()
+        answer = _parse(output)
+        if status != 0:
+            raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
+        os.rename(self._begun, self._done)
+        return {name: _status(answer.get(name) or {}, planned) for name, planned in self._planned.items()}
+
+    def abandon(self) -> None:
+        """Let go of the child and the lock."""
+        if self._child is not None:
+            self._child.close()
+            if self._child.status is None:
+                self._child.kill()
+                self._child.wait()
+            self._child = None
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+            self._lock = None
+
+
+def begin(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, ports: tuple[PortMapping, ...], *,
+          conf: ContainersConf, runroot: str) -> Pending:
+    """Start netavark for these networks of a container whose namespace is there."""
+    pending = Pending(config.id, joined, runroot)
+    try:
+        pending.begin(netns, _request(config, joined, ports), conf, runroot)
+    except BaseException:
+        pending.abandon()
+        raise
+    return pending
+
+
+def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -> PodlingError | None:
+    """Undo what netavark did for the container, if it did anything; the failure that it told, if any. Idempotent."""
+    failure = None
+    for word in _WORDS:
+        kept = _kept(word, container_id, runroot)
+        if os.path.exists(kept):
+            with _lock(runroot):
+                failure = _tear_down(kept, netns, conf, runroot, only_begun=word == "begun")
+    return failure
+
+
+def reload(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -> bool:
+    """Do the firewall's part again after somebody has flushed it; False where netavark did nothing for this container."""
+    kept = _kept("setup", container_id, runroot)
+    if not os.path.exists(kept):
+        return False
+    request = jsontext.loads(files.read_bytes(kept))["request"]
+    with _lock(runroot):
+        _call("teardown", netns, request, conf, runroot)     # of what was flushed it finds nothing, and says so
+        failure = _call("setup", netns, request, conf, runroot)
+    if failure is not None:
+        raise failure
+    return True
+
+
+def _kept(word: str, container_id: str, runroot: str) -> str:
+    return f"{runroot}/networks/{word}-{container_id}.json"
+
+
+def _tear_down(kept: str, netns: str, conf: ContainersConf, runroot: str, *, only_begun: bool) -> PodlingError | None:
+    try:
+        stored = jsontext.loads(files.read_bytes(kept))
+    except FileNotFoundError:
+        return None
+    failure = None
+    if stored["boot"] == process.boot_id():   # otherwise all of it went with the reboot
+        if only_begun:
+            namespaces.delete(netns)
+        if not mounts.is_mounted(netns):        # the host's side is undone all the same
+            namespaces.make(netns)
+        for verb in ("setup", "teardown") if only_begun else ("teardown",):
+            failure = _call(verb, netns, stored["request"], conf, runroot)
+    os.unlink(kept)
+    return failure
+
+
+def _call(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> PodlingError | None:
+    """Run netavark to its end; its failure, or None."""
+    with _netavark(verb, netns, request, conf, runroot) as child:
+        output, errors = _drain(child)
+        if child.wait(_SECONDS) == 0:
+            return None
+        return PodlingError(f"netavark: {_parse(output).get('error') or errors.strip()}")
+
+
+def _lock(runroot: str) -> Held:
+    os.makedirs(f"{runroot}/networks", 0o700, exist_ok=True)
+    return Lock(f"{runroot}/networks/lock").exclusive()
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> process.Child:
+    program = find_helper("netavark", conf)
+    argv = [program, "--config", f"{runroot}/networks", "--rootless", "false", "--aardvark-binary",
+            find_helper("aardvark-dns", conf, needed=False) or "aardvark-dns", verb, netns]
+    env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
+    if conf.firewall_driver:
+        env["NETAVARK_FW"] = conf.firewall_driver
+    if conf.dns_bind_port:
+        env["NETAVARK_DNS_PORT"] = str(conf.dns_bind_port)
+    child = process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, env=env)
+    try:
+        files.write_all(child.stdin, jsontext.dumps(request).encode())
+        child.close_stdin()
+    except BaseException:
+        child.close()
+        child.kill()
+        child.wait()
+        raise
+    return child
+
+
+def _drain(child: process.Child) -> tuple[bytes, str]:
+    """Everything that the program writes: its output, then its errors (both fit into a pipe)."""
+    parts = []
+    for fd in (child.stdout, child.stderr):
+        text = b""
+        while data := os.read(fd, _READ):
+            text += data
+        parts.append(text)
+    return parts[0], parts[1].decode("utf-8", "replace")
+
+
+def _parse(output: bytes) -> dict[str, Any]:
+    if not output.strip():
+        return {}
+    try:
+        answer = jsontext.loads(output)
+    except ValueError:
+        return {"error": output[:1000].decode("utf-8", "replace").strip()}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[PortMapping, ...]) -> dict[str, Any]:
+    """What netavark is told, for set-up and teardown alike."""
+    options = {}
+    for each in joined:
+        attachment = each.attachment
+        options[each.network.name] = {
+            "static_ips": list(each.addresses), "interface_name": each.interface,
+            "aliases": [*attachment.aliases, config.id[:12]],
+            **({"static_mac": attachment.static_mac} if attachment.static_mac else {}),
+            **({"options": attachment.options} if attachment.options else {})}
+    request: dict[str, Any] = {
+        "container_id": config.id, "container_name": config.name, "networks": options,
+        "network_info": {each.network.name: to_json(each.network) for each in joined}}
+    if ports:
+        request["port_mappings"] = [{"container_port": port.container_port, "host_ip": port.host_ip, "host_port": port.host_port,
+                                     "protocol": port.protocol, "range": port.length} for port in ports]
+    if config.dns_servers and config.dns_servers != ("none",):
+        request["dns_servers"] = list(config.dns_servers)
+    return request
+
+
+def _status(answer: dict[str, Any], planned: NetworkStatus) -> NetworkStatus:
+    """A network's answer over what was planned."""
+    interface = (answer.get("interfaces") or {}).get(planned.interface) or {}
+    subnets = interface.get("subnets") or []
+    return planned.replace(
+        mac_address=interface.get("mac_address", planned.mac_address),
+        addresses=tuple(subnet["ipnet"] for subnet in subnets) or planned.addresses,
+        gateways=tuple(subnet["gateway"] for subnet in subnets if subnet.get("gateway")) or planned.gateways,
+        dns_servers=tuple(answer.get("dns_server_ips") or ()) or planned.dns_servers,
+        dns_search=tuple(answer.get("dns_search_domains") or ()) or planned.dns_search)
