@@ -145,6 +145,15 @@ MIGRATIONS = (
         PRIMARY KEY (network, subnet)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE image_signatures (             -- as the image came with them, in the form of containers/image
+        image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        digest TEXT NOT NULL,                   -- of the manifest that is signed
+        position INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        PRIMARY KEY (image_id, digest, position)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -86,6 +86,10 @@ class PolicyForbids(Refused):
     """The signature policy rejects this image whatever it carries."""
 
 
+class PolicyMissing(Refused):
+    """There is no signature policy, so nothing is trusted."""
+
+
 class RegistryError(PodlingError):
     """A registry answered with an error, with nonsense, or not at all."""
 

@@ -29,11 +29,31 @@ class _Settings:
 
     strict = False
     object_hook = None
-    object_pairs_hook = None
+    object_pairs_hook: Any = None
     parse_float = float
     parse_int = int
-    parse_constant = float
+    parse_constant: Any = float
     memo: dict[str, str] = {}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'Duplicate key "{next(name for name in names if names.count(name) > 1)}"')
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"not JSON: {name}")
+
+
+class _StrictSettings(_Settings):
+    """The same, and an object whose keys repeat is an error: readers of signed texts must not differ in what they see."""
+
+    strict = True
+    object_pairs_hook = staticmethod(_unique)
+    parse_constant = staticmethod(_no_constant)
 
 
 def _refuse(value: object) -> Any:
@@ -50,6 +70,10 @@ if make_scanner is None:
         """The value of a JSON text; ValueError where it is not JSON."""
         return json.loads(text)
 
+    def loads_strict(text: str | bytes) -> Any:
+        """As :func:`loads`; ValueError also where a key of an object repeats or a control character stands in a string."""
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+
     def dumps(value: Any) -> str:
         """Compact JSON text."""
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_refuse)
@@ -60,16 +84,24 @@ if make_scanner is None:
 
 else:
     _scan = make_scanner(_Settings)
+    _scan_strict = make_scanner(_StrictSettings)
 
     def loads(text: str | bytes) -> Any:
         """The value of a JSON text; ValueError where it is not JSON."""
+        return _loads(text, _scan)
+
+    def loads_strict(text: str | bytes) -> Any:
+        """As :func:`loads`; ValueError also where a key of an object repeats or a control character stands in a string."""
+        return _loads(text, _scan_strict)
+
+    def _loads(text: str | bytes, scan: Any) -> Any:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
         start = 0
         while start < len(text) and text[start] in _BLANK:
             start += 1
         try:
-            value, end = _scan(text, start)
+            value, end = scan(text, start)
         except StopIteration as stop:
             raise ValueError(f"not JSON: unexpected text at character {stop.value}") from None
         except RecursionError:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from podling.config.auth import Credentials
+from podling.config.policy import Policy
+from podling.config.requirements import Requirement
 from podling.database import Database
 from podling.image import digests, transfer
 from podling.image.places import Directory, DockerArchive, Layout, Place, Source
 from podling.image.platforms import wanted_platforms
+from podling.image.policy import Gate
 from podling.image.remote import Access, Remote
 from podling.store import open_images
 from podling.values import reference
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
     from podling.model import Image, Platform
     from podling.store.images import Images
+
+
+ACCEPT = Gate(Policy(default=(Requirement(kind="insecureAcceptAnything"),)))
 
 
 class Store:
@@ -43,6 +49,7 @@ class Store:
         credentials = Credentials(username=login[0], password=login[1]) if login else None
         access = Access(insecure=insecure, cert_dir=cert_dir, credentials=credentials, retries=retries, retry_delay=0.05)
         with Remote(wanted, access, str(self.path), name=wanted) as source:
+            source.gate = ACCEPT
             found = source.find(wanted_platforms(platform))[0]
             return transfer.store(
                 self.images, source, found, names=[] if wanted.digest else [str(wanted)],
@@ -60,6 +67,7 @@ class Store:
             source = DockerArchive(place, spool=spool)
         else:
             source = Directory(place) if transport == "dir" else Layout(place, spool=spool)
+        source.gate = ACCEPT
         with source:
             return [transfer.store(self.images, source, found, names=found.names, progress=self._seen)
                     for found in source.find(wanted_platforms())]

@@ -1,16 +1,19 @@
 """containers-policy.json(5): which images may be taken in.
 
-The requirements for an image are those of the most specific scope that the policy names for its transport. This version knows
-``insecureAcceptAnything`` and ``reject``; a requirement that asks for signatures is refused, never ignored.
+The requirements for an image are those of the most specific scope that the policy names for its transport; without one the
+transport's own ("") and then the default. They are evaluated in ``image.policy``.
+
+There is no policy but one in a file: where none can be read, no image comes in.
 """
 
 from __future__ import annotations
 
 import os
 
-from podling import jsontext, log
-from podling.config import layers
-from podling.errors import Corrupt, PolicyForbids, Unsupported
+from podling import jsontext
+from podling.config import layers, requirements
+from podling.config.requirements import Requirement, WrongPolicy
+from podling.errors import Corrupt, PolicyMissing
 from podling.linux import files
 from podling.record import Record
 
@@ -20,59 +23,45 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "policy.json"
-ACCEPT = "insecureAcceptAnything"
-REJECT = "reject"
-SIGNED = ("signedBy", "signedBaseLayer", "sigstoreSigned")
 _LIMIT = 4 << 20
-
-
-class Requirement(Record):
-    """One requirement; ``details`` are its other members, for example keyPath."""
-
-    kind: str
-    details: dict[str, object] = {}
+_PATHS = ("dir", "oci", "oci-archive")       # transports whose scopes are paths
 
 
 class Policy(Record):
-    """A policy. ``transports``: transport -> scope -> requirements, all must hold; ``path``: "" for the built-in one."""
+    """A policy. ``transports``: transport -> scope -> requirements, all must hold; ``path``: the file it was read from."""
 
-    default: tuple[Requirement, ...] = (Requirement(kind=ACCEPT),)
+    default: tuple[Requirement, ...]
     transports: dict[str, dict[str, tuple[Requirement, ...]]] = {}
     path: str = ""
 
     def requirements(self, transport: str, identity: str) -> tuple[Requirement, ...]:
-        """What an image must meet. ``identity``: ``docker.io/library/nginx:latest`` for docker, else an absolute path."""
+        """What an image must meet. ``identity`` as for :func:`scopes_of`."""
         scopes = self.transports.get(transport) or {}
         for scope in (*scopes_of(transport, identity), ""):
             if scope in scopes:
                 return scopes[scope]
         return self.default
 
-    def check(self, transport: str, identity: str) -> None:
-        """PolicyForbids where the policy rejects the image, Unsupported where it asks for what this version cannot verify."""
-        shown = f"docker://{identity}" if transport == "docker" else f"{transport}:{identity}"
-        for requirement in self.requirements(transport, identity):
-            if requirement.kind == REJECT:
-                raise PolicyForbids(f"Source image rejected: Running image {shown} is rejected by policy.",
-                                    hint=f"Allow it in {self.path or NAME}")
-            if requirement.kind != ACCEPT:
-                raise Unsupported(f"{self.path} requires {requirement.kind} for {shown}, and this version of podling cannot "
-                                  "verify signatures: the image is refused")
-
 
 def scopes_of(transport: str, identity: str) -> list[str]:
-    """The scopes that hold an image, the most specific first."""
-    if transport == "docker":
-        return _docker_scopes(identity)
+    """The scopes that hold an image, the most specific first.
+
+    ``identity``: ``docker.io/library/nginx:latest`` for docker and docker-daemon (there "" for an id), an absolute path
+    without links for dir, oci and oci-archive, ``[driver@root]name:tag`` for containers-storage, else "".
+    """
+    if transport in ("docker", "docker-daemon"):
+        return _docker_scopes(identity) if identity else []
+    if transport == "containers-storage":
+        return _storage_scopes(identity)
     parts = identity.rstrip("/").split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts), 1, -1)] + ["/"] if identity.startswith("/") else [identity]
+    return ["/".join(parts[:count]) for count in range(len(parts), 1, -1)] if identity.startswith("/") else []
 
 
 def _docker_scopes(identity: str) -> list[str]:
     """``a.b.io/c/d:tag``: itself, ``a.b.io/c/d``, ``a.b.io/c``, ``a.b.io``, ``*.b.io``, ``*.io``."""
     name = identity.partition("@")[0]
     slash = name.rfind("/")
-    name = name[:slash] + name[slash:].partition(":")[0]
+    name = name[:slash + 1] + name[slash + 1:].partition(":")[0] if slash >= 0 else name
     parts = name.split("/")
     scopes = [identity, *("/".join(parts[:count]) for count in range(len(parts), 0, -1))]
     host = parts[0].rpartition(":")[0] if ":" in parts[0] and not parts[0].endswith("]") else parts[0]
@@ -81,63 +70,97 @@ def _docker_scopes(identity: str) -> list[str]:
     return list(dict.fromkeys(scopes))
 
 
+def _storage_scopes(identity: str) -> list[str]:
+    """``[overlay@/root]docker.io/c/d:tag``: itself, its name and what holds it, the store, the store of any driver."""
+    store, bracket, name = identity.partition("]")
+    if not bracket or not store.startswith("["):
+        return []
+    named = [f"{store}]{scope}" for scope in _docker_scopes(name) if not scope.startswith("*.")] if name[:1] not in ("", "@") else []
+    root = store[1:].partition("@")[2]
+    return list(dict.fromkeys([identity, *named, f"{store}]", *([f"[{root}]"] if root else [])]))
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def find(env: Mapping[str, str], *, home: str, named: str = "", administrator: str = layers.ADMINISTRATOR) -> str:
-    """The policy's file: the one named by ``--signature-policy``, the user's, the administrator's; "" where there is none."""
+    """The policy's file: the one named by ``--signature-policy``, the user's where there is one, the administrator's."""
     if named:
         return named
-    candidates = (os.path.join(layers.user_directory(env, home), NAME), os.path.join(administrator, NAME))
-    return next((path for path in candidates if os.path.exists(path)), "")
+    own = os.path.join(layers.user_directory(env, home), NAME)
+    try:
+        os.lstat(own)
+    except (FileNotFoundError, NotADirectoryError):
+        return os.path.join(administrator, NAME)
+    except OSError as error:                     # whether it is stricter than the administrator's cannot be known
+        raise Corrupt("reading the signature policy", hint=_hint(own)) from error
+    return own
 
 
 def load(env: Mapping[str, str], *, home: str, named: str = "", administrator: str = layers.ADMINISTRATOR) -> Policy:
-    """The policy of this host and user. Where no file exists every image is accepted; Corrupt for one that cannot be read."""
+    """The policy of this host and user; PolicyMissing where there is no file, Corrupt for one that cannot be read."""
     path = find(env, home=home, named=named, administrator=administrator)
-    if not path:
-        log.debug(f"no {NAME} in {administrator} or the user's configuration: images of any origin are accepted")
-        return Policy()
     try:
-        content = jsontext.loads(files.read_bytes(path, _LIMIT))
-    except OSError as error:
-        raise Corrupt("reading the signature policy") from error
-    except ValueError as error:
-        raise _wrong(path, str(error)) from None
-    return parse(content, path)
+        content = files.read_bytes(path, _LIMIT)
+    except FileNotFoundError:
+        raise PolicyMissing(f"open {path}: no such file or directory: without a signature policy no image is taken in",
+                            hint=_hint(path)) from None
+    except (OSError, Corrupt) as error:
+        raise Corrupt(f"reading the signature policy {path}", hint=_hint(path)) from error
+    try:
+        return parse(jsontext.loads_strict(content), path)
+    except (WrongPolicy, ValueError, RecursionError) as error:
+        words = error.message if isinstance(error, WrongPolicy) else str(error) or "nested too deeply"
+        raise Corrupt(f'invalid policy in "{path}": {words}', hint=_hint(path)) from None
+
+
+def _hint(path: str) -> str:
+    return (f"Correct {path} (man 5 containers-policy.json); a policy that accepts every image is "
+            '{"default": [{"type": "insecureAcceptAnything"}]}')
 
 
 def parse(content: Any, path: str) -> Policy:
-    """A policy's record. Unknown members are errors: a misspelt requirement must not be taken for none."""
-    if not isinstance(content, dict):
-        raise _wrong(path, "it is not a JSON object")
-    for key in content:
-        if key not in ("default", "transports"):
-            raise _wrong(path, f"unknown key {key!r}")
-    if "default" not in content:
-        raise _wrong(path, "the default requirements are missing")
-    transports = content.get("transports", {})
-    if not isinstance(transports, dict) or not all(isinstance(scopes, dict) for scopes in transports.values()):
-        raise _wrong(path, "transports is not a JSON object of objects")
-    return Policy(
-        default=_requirements(content["default"], path, "default"), path=path,
-        transports={transport: {scope: _requirements(value, path, f"{transport} {scope!r}") for scope, value in scopes.items()}
-                    for transport, scopes in transports.items()})
+    """A policy's record; WrongPolicy. Unknown members are errors: a misspelt requirement must not be taken for none."""
+    members = requirements.Members(content, "the policy")
+    default, transports = members.take("default"), members.take("transports")
+    members.end()
+    if default is None:
+        raise WrongPolicy("default policy is missing")
+    found: dict[str, dict[str, tuple[Requirement, ...]]] = {}
+    for transport, scopes in requirements.Members({} if transports is None else transports, "transports").rest.items():
+        found[transport] = {}
+        for scope, value in requirements.Members(scopes, f"transport {transport}").rest.items():
+            check_scope(transport, scope)
+            found[transport][scope] = _requirements(value, f'transport {transport}, scope "{scope}"')
+    return Policy(default=_requirements(default, "default"), transports=found, path=path)
 
 
-def _requirements(value: Any, path: str, where: str) -> tuple[Requirement, ...]:
+def _requirements(value: Any, where: str) -> tuple[Requirement, ...]:
     if not isinstance(value, list) or not value:
-        raise _wrong(path, f"the requirements of {where} are not a list with at least one member")
-    found = []
-    for item in value:
-        if not isinstance(item, dict) or item.get("type") not in (ACCEPT, REJECT, *SIGNED):
-            raise _wrong(path, f"unknown requirement in {where}: {jsontext.dumps(item)[:200]}")
-        details = {key: detail for key, detail in item.items() if key != "type"}
-        if details and item["type"] in (ACCEPT, REJECT):
-            raise _wrong(path, f"unknown key {next(iter(details))!r} in {where}")
-        found.append(Requirement(kind=item["type"], details=details))
-    return tuple(found)
+        raise WrongPolicy(f"{where}: the requirements are not a list with at least one member")
+    return tuple([requirements.parse(item, f"{where}, requirement {number}") for number, item in enumerate(value, 1)])
 
 
-def _wrong(path: str, why: str) -> Corrupt:
-    return Corrupt(f"invalid policy in {path}: {why}", hint=f"Correct {path}; see 'man 5 containers-policy.json'")
+def check_scope(transport: str, scope: str) -> None:
+    """WrongPolicy for a scope that could never match an image of this transport."""
+    if not scope:
+        return
+    if transport == "docker-archive":
+        raise WrongPolicy(f'transport docker-archive: invalid scope "{scope}": it has no scopes but ""')
+    if transport in _PATHS:
+        _check_path_scope(transport, scope)
+    elif transport == "containers-storage" and not scope.startswith("["):
+        raise WrongPolicy(f'transport containers-storage: invalid scope "{scope}": it must begin with [DRIVER@ROOT] or [ROOT]')
+    elif transport == "docker-daemon" and scope.startswith("sha256:"):
+        raise WrongPolicy(f'transport docker-daemon: can not use algo:digest value "{scope}" as a namespace')
+
+
+def _check_path_scope(transport: str, scope: str) -> None:
+    where = f'transport {transport}: invalid scope "{scope}": '
+    if not scope.startswith("/"):
+        raise WrongPolicy(where + "must be an absolute path")
+    if scope == "/":
+        raise WrongPolicy(where + 'use the generic default scope ""')
+    clean = "/" + os.path.normpath(scope).lstrip("/")
+    if clean != scope:
+        raise WrongPolicy(where + f"uses non-canonical path format, perhaps try with path {clean}")

@@ -57,6 +57,7 @@ class PullOptions(Record):
     policy: str | None = None                # always, missing, never, newer
     platform: Platform | None = None         # "" parts mean this host's
     all_tags: bool = False
+    signature_policy: str | None = None      # path of a policy.json that counts instead of the host's
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None   # called with image.transfer's events
     choose: Callable[[str, list[str]], str] | None = None   # asks which of several full names a short one stands for
@@ -91,6 +92,7 @@ class ImportOptions(Record):
     changes: tuple[str, ...] = ()            # Dockerfile instructions
     message: str = ""
     platform: Platform | None = None
+    signature_policy: str | None = None
 
 
 class RemoveImageOptions(Record):

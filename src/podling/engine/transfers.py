@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.config import policy
-from podling.engine import registries
+from podling.engine import registries, trust
 from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
 from podling.image.importing import import_tar, open_file
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from podling.config.registries import Endpoint, RegistriesConf
     from podling.engine.engine import Engine
     from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
+    from podling.image.policy import Gate
     from podling.image.remote import Access
     from podling.model import Image
     from podling.values.reference import Reference
@@ -40,7 +40,7 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
         raise InvalidArgument(f'unsupported pull policy "{options.policy}"', hint="one of always, missing, never, newer")
     place = parse_place(name)
     if place is not None and place.transport != "docker":
-        images = load(engine, place, options.progress)
+        images = load(engine, place, options.progress, options.signature_policy)
         return images[0]
     text = place.path if place is not None else name
     local = engine.images.lookup(text, platform=options.platform) if mode != "always" else None
@@ -118,22 +118,24 @@ def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
 def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, options: PullOptions) -> Image:
     """Pull one full reference, from a mirror or from its registry."""
     report = options.progress or transfer.ignore_progress
-    policy.load(os.environ, home=_home()).check("docker", str(wanted))
+    gate = trust.gate(options.signature_policy)
     report("message", text=f"Trying to pull {wanted}...")
+    gate.check_place("docker", str(wanted.without_tag()), f"docker://{wanted.without_tag()}")
     endpoints = conf.endpoints(wanted)
     for endpoint in endpoints[:-1]:
         try:
-            return _pull_endpoint(engine, wanted, endpoint, options)
+            return _pull_endpoint(engine, wanted, endpoint, options, gate)
         except (RegistryError, PodlingError) as error:
             log.debug(f"mirror {endpoint.reference}: {explain(error)}")
-    return _pull_endpoint(engine, wanted, endpoints[-1], options)
+    return _pull_endpoint(engine, wanted, endpoints[-1], options, gate)
 
 
-def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions) -> Image:
+def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions, gate: Gate) -> Image:
     from podling.image.remote import Remote  # an HTTP client, which archives do not need
 
-    access, platforms = _access(options.registry, endpoint), wanted_platforms(options.platform)
-    with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted) as source:
+    access, platforms, places = _access(options.registry, endpoint), wanted_platforms(options.platform), trust.signature_places()
+    with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted, places=places) as source:
+        source.gate = gate
         try:
             found = source.find(platforms)[0]
         except RegistryError as error:
@@ -153,10 +155,6 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
 
 def _repo_digests(wanted: Reference, *found: str) -> list[str]:
     return sorted({f"{wanted.name}@{digest}" for digest in found})
-
-
-def _home() -> str:
-    return os.environ.get("HOME", "/")
 
 
 def _access(options: RegistryOptions, endpoint: Endpoint) -> Access:
@@ -183,17 +181,19 @@ def open_source(engine: Engine, place: Place) -> Source:
     raise Unsupported(f"the transport {place.transport}: is not available yet")
 
 
-def load(engine: Engine, place: Place, progress: Callable[..., None] | None = None) -> list[Image]:
+def load(engine: Engine, place: Place, progress: Callable[..., None] | None = None,
+         signature_policy: str | None = None) -> list[Image]:
     """The images of an archive or directory, stored under the names that it gives them."""
     with open_source(engine, place) as source:
-        return _load_opened(engine, source, progress)
+        return _load_opened(engine, source, progress, signature_policy)
 
 
-def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = None) -> list[Image]:
+def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = None,
+              signature_policy: str | None = None) -> list[Image]:
     """``load``: what kind of archive or directory it is, it tells itself. "-" is standard input."""
     if path != "-" and os.path.isdir(path):
         transport = "oci" if os.path.exists(f"{path}/index.json") else "dir"
-        return load(engine, Place(transport=transport, path=path), progress)
+        return load(engine, Place(transport=transport, path=path), progress, signature_policy)
     try:
         archive = DockerArchive(Place(transport="docker-archive", path=path), spool=f"{engine.paths.graphroot}/blobs/spool")
     except FileNotFoundError as error:
@@ -201,18 +201,19 @@ def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = 
     members = archive.archive.members
     if "manifest.json" in members:
         with archive:
-            return _load_opened(engine, archive, progress)
+            return _load_opened(engine, archive, progress, signature_policy)
     if "index.json" in members:
         with Layout(Place(transport="oci-archive", path=path), opened=archive.archive) as layout:
-            return _load_opened(engine, layout, progress)
+            return _load_opened(engine, layout, progress, signature_policy)
     archive.close()
     raise InvalidArgument(f"payload does not match any of the supported image formats: {path} has neither manifest.json nor "
                           "index.json", hint="a root file system is imported with 'podling import'")
 
 
-def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] | None) -> list[Image]:
+def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] | None,
+                 signature_policy: str | None) -> list[Image]:
     """The images of a source, each with the names that it has there."""
-    policy.load(os.environ, home=_home()).check(source.transport, source.identity)
+    source.gate = trust.gate(signature_policy)
     stored = []
     for found in source.find(wanted_platforms()):
         names = tuple(full for name in found.names if (full := _loaded_name(name)))
@@ -233,6 +234,7 @@ def _loaded_name(name: str) -> str:
 
 def import_image(engine: Engine, source: str, name: str | None, options: ImportOptions) -> Image:
     """A root file system's tar (a path, "-" or a URL) as an image."""
+    trust.gate(options.signature_policy).check_place("tarball", "", f"tarball:{source}")
     names = []
     if name:
         parsed = reference.parse(name)

@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 
 from podling import jsontext
+from podling.config.requirements import normalized
 from podling.errors import Corrupt, InvalidArgument, NotFound
 from podling.image import digests, manifest
 from podling.image.jsonfields import Fields, load_object
 from podling.image.manifest import Descriptor, Index, Manifest
+from podling.image.signatures import stored
 from podling.image.tarfiles import Archive, Member, file_reader
 from podling.record import Record
 from podling.store.imageconfig import parse_config
@@ -30,14 +32,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from podling.image.policy import Gate
+    from podling.image.signatures.stored import Signature
     from podling.model import Platform
+    from podling.values.reference import Reference
 
 TRANSPORTS = ("docker", "docker-archive", "oci-archive", "oci", "dir", "containers-storage", "docker-daemon")
 _DOCKER_ARCHIVE_LIMIT = 4 << 20
 
 
 class Found(Record):
-    """One image in a source. ``layers`` and ``diff_ids`` are the lowest first; ``names`` what the source calls it."""
+    """One image in a source. ``layers`` and ``diff_ids`` are the lowest first; ``names`` what the source calls it.
+
+    ``signatures``: those that it came with, once the policy has let it in; until then None, and no store takes it.
+    """
 
     manifest: bytes
     media_type: str
@@ -47,6 +55,7 @@ class Found(Record):
     names: tuple[str, ...] = ()
     digest: str = ""                         # by which it was found: the index's where there is one
     others: tuple[StoredManifest, ...] = ()  # the index that named it
+    signatures: tuple[bytes, ...] | None = None
 
 
 class Place(Record):
@@ -55,6 +64,9 @@ class Place(Record):
     transport: str
     path: str
     name: str = ""                           # of the image in an archive or a layout
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.path}" + (f":{self.name}" if self.name else "")
 
 
 def parse_place(text: str) -> Place | None:
@@ -125,7 +137,19 @@ class Source:
     """What all sources offer; a context manager."""
 
     transport = ""
-    identity = ""                            # for the policy
+    identity = ""                            # for errors
+    scope = ""                               # for the policy: the name, or the path without links, "" where it has none
+    shown = ""                               # with its transport, for refusals
+    wanted: Reference | None = None          # the name that signatures must be for
+    gate: Gate | None = None                 # what lets its images in; without one they are only looked at
+
+    def signatures(self, digest: str, *, listed: bool) -> list[Signature]:
+        """The signatures of the manifest with this digest. ``listed``: an index named it."""
+        return []
+
+    def admitted(self, content: bytes, *, listed: bool = False) -> tuple[bytes, ...] | None:
+        """The signatures of the image with this manifest, if the policy lets it in (None where nobody asked); Refused."""
+        return None if self.gate is None else self.gate.admit(self, content, listed=listed)
 
     def find(self, wanted: tuple[Platform, ...]) -> list[Found]:
         """The images that are meant, for the first of the wanted platforms that there is."""
@@ -177,8 +201,10 @@ class BlobSource(Source):
             parsed = manifest.parse(content, chosen.media_type)
         if isinstance(parsed, Index):
             raise Corrupt(f"{self.identity}: indexes are nested more than {manifest.NESTED_INDEXES} deep")
-        return [found_image(content, parsed, self.blob(parsed.config, manifest.CONFIG_LIMIT), names=self.names(), digest=digest,
-                            others=tuple(others))]
+        signatures = self.admitted(content, listed=bool(others))      # before anything else of the image is read
+        found = found_image(content, parsed, self.blob(parsed.config, manifest.CONFIG_LIMIT), names=self.names(), digest=digest,
+                            others=tuple(others))
+        return [found.replace(signatures=signatures)]
 
 
 def found_image(content: bytes, parsed: Manifest, config: bytes, *, names: tuple[str, ...], digest: str,
@@ -208,6 +234,7 @@ class Layout(BlobSource):
         self.transport = place.transport
         self.place = place
         self.identity = "" if place.path == "-" else os.path.abspath(place.path)
+        self.scope, self.shown = _scope(place), str(place)
         self.archive = opened or (Archive(place.path, spool=spool) if place.transport == "oci-archive" else None)
 
     def _file(self, name: str, limit: int) -> bytes:
@@ -264,6 +291,7 @@ class Directory(BlobSource):
     def __init__(self, place: Place) -> None:
         self.path = place.path
         self.identity = os.path.abspath(place.path)
+        self.scope, self.shown = _scope(place), str(place)
 
     def top(self) -> tuple[bytes, str]:
         """manifest.json."""
@@ -274,6 +302,19 @@ class Directory(BlobSource):
         content = _read_file(self._path(descriptor), limit)
         digests.verify(content, descriptor.digest, f"reading blob {descriptor.digest} of {self.identity}")
         return content
+
+    def signatures(self, digest: str, *, listed: bool) -> list[Signature]:
+        """``signature-1`` and so on; of a listed manifest those that begin with its digest."""
+        prefix = f"{digest.partition(':')[2]}-" if listed else ""
+        found: list[Signature] = []
+        while len(found) <= stored.MOST:
+            path = os.path.join(self.path, f"{prefix}signature-{len(found) + 1}")
+            try:
+                data = _read_file(path, stored.LIMIT)
+            except FileNotFoundError:
+                return found
+            found.append(stored.from_bytes(data, f"parsing signature {path}"))
+        raise Corrupt(f"{self.path} has more than {stored.MOST} signatures")
 
     def _path(self, descriptor: Descriptor) -> str:
         hexadecimal = descriptor.digest.partition(":")[2]
@@ -306,6 +347,11 @@ def _read_file(path: str, limit: int) -> bytes:
     return content
 
 
+def _scope(place: Place) -> str:
+    """The place as the policy names it: without links, so that none leads past a rule."""
+    return "" if place.path == "-" else os.path.realpath(place.path)
+
+
 def _blob_name(digest: str) -> str:
     algorithm, _, hexadecimal = digest.partition(":")
     return f"blobs/{algorithm}/{hexadecimal}"
@@ -322,6 +368,8 @@ class DockerArchive(Source):
     def __init__(self, place: Place, *, spool: str) -> None:
         self.place = place
         self.identity = "" if place.path == "-" else os.path.abspath(place.path)
+        self.shown = str(place)
+        self.wanted = _archive_name(place.name)
         self.archive = Archive(place.path, spool=spool)
         self._members: dict[str, tuple[Member, ...]] = {}
 
@@ -354,7 +402,7 @@ class DockerArchive(Source):
             media_type=manifest.DOCKER_CONFIG, digest=digests.digest_of(config), size=len(config)))
         content = manifest.build(described)
         found = Found(manifest=content, media_type=described.media_type, config=config, layers=layers, diff_ids=diff_ids,
-                      names=entry.texts("RepoTags"), digest=digests.digest_of(content))
+                      names=entry.texts("RepoTags"), digest=digests.digest_of(content), signatures=self.admitted(content))
         self._members[found.digest] = members
         return found
 
@@ -367,3 +415,11 @@ class DockerArchive(Source):
     def close(self) -> None:
         """Close the archive."""
         self.archive.close()
+
+
+def _archive_name(name: str) -> Reference | None:
+    """The full name of an image in an archive, None for what is none."""
+    try:
+        return normalized(name).with_tag() if name else None
+    except InvalidArgument:
+        return None

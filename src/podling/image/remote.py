@@ -16,8 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from podling.config.registries_d import SignaturePlaces
     from podling.image.manifest import Descriptor
     from podling.image.registry.client import Registry
+    from podling.image.signatures.stored import Signature
     from podling.values.reference import Reference
 
 _REPORT = 1 << 20                            # bytes between two reports of progress
@@ -51,16 +53,36 @@ class Remote(BlobSource):
 
     transport = "docker"
 
-    def __init__(self, reference: Reference, access: Access, graphroot: str, *, name: Reference) -> None:
+    def __init__(self, reference: Reference, access: Access, graphroot: str, *, name: Reference,
+                 places: SignaturePlaces | None = None) -> None:
+        """``places``: where its signatures are; None: it is asked for none."""
         self.reference = reference
         self.graphroot = graphroot
         self.identity = str(name)
+        self.wanted = name.without_tag()
+        self.scope, self.shown = str(self.wanted), f"docker://{self.wanted}"
+        self.access = access
+        self.places = places
         self.registry = access.open(reference.registry)
 
     def top(self) -> tuple[bytes, str]:
         """The manifest or index of the tag or digest."""
         self.registry.ping()
         return self.registry.manifest(self.reference.repository, self.reference.digest or self.reference.tag or "latest")
+
+    def signatures(self, digest: str, *, listed: bool) -> list[Signature]:
+        """Those in the lookaside place, and where the configuration says so those in the registry."""
+        if self.places is None:
+            return []
+        from podling.image.signatures import attachments, lookaside
+
+        where, found = str(self.reference.without_tag()), []
+        base = self.places.lookaside(where)
+        if base:
+            found = lookaside.read(base, self.reference, digest, self.access)
+        if self.places.attachments(where):
+            found += attachments.read(self.registry, self.reference.repository, digest)
+        return found
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """A small blob or a manifest, by digest."""

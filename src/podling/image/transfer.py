@@ -11,7 +11,7 @@ import time
 
 from podling import log
 from podling.database import Database
-from podling.errors import Corrupt, PodlingError, explain
+from podling.errors import Corrupt, PodlingError, SignatureRejected, explain
 from podling.image import workers
 from podling.image.compression import decompressed
 from podling.image.manifest import LAYER_TYPES
@@ -39,16 +39,23 @@ def ignore_progress(kind: str, **fields: Any) -> None:
 
 def store(images: Images, source: Source, found: Found, *, names: Iterable[str] = (), repo_digests: Iterable[str] = (),
           repository: str = "", progress: Progress | None = None) -> Image:
-    """Store a found image with its layers. ``repository``: the registry's repository that is known to hold its blobs now."""
+    """Store a found image with its layers. ``repository``: the registry's repository that is known to hold its blobs now.
+
+    The policy must have let it in: SignatureRejected for an image that no gate has seen.
+    """
+    if found.signatures is None:
+        raise SignatureRejected(f"{source.identity}: no signature policy was asked whether it may come in")
     report = progress or ignore_progress
     report("message", text="Getting image source signatures")
+    if found.signatures:
+        report("message", text="Checking if image destination supports signatures")
     layers = _store_layers(images.layer_store, source, found, report)
     report("begin", key="config", label=f"Copying config {_config_digest(found)[:10]}", total=len(found.config))
     report("end", key="config", result="done")
     report("message", text="Writing manifest to image destination")
     _remember_blobs(images.database, found, repository)
     image = images.add(config=found.config, manifest=found.manifest, media_type=found.media_type, layers=layers, names=names,
-                       repo_digests=repo_digests, manifests=found.others)
+                       repo_digests=repo_digests, manifests=found.others, signatures=found.signatures)
     report("message", text="Storing signatures")
     return image
 

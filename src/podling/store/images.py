@@ -244,6 +244,13 @@ class Images:
                                   "ORDER BY digest <> ?, digest", image.id, image.digest)
         return [StoredManifest(digest=digest, media_type=kind, content=bytes(content)) for digest, kind, content in rows]
 
+    def signatures(self, image: Image) -> Listing[bytes]:
+        """The signatures of the image's manifest, as it came with them."""
+        if image.store:
+            return []
+        return [bytes(content) for (content,) in self.database.rows(
+            "SELECT content FROM image_signatures WHERE image_id = ? AND digest = ? ORDER BY position", image.id, image.digest)]
+
     def layers(self, image: Image) -> tuple[Layer | StoredLayer, ...]:
         """The image's layers, lowest first."""
         if image.store:
@@ -305,12 +312,14 @@ class Images:
     # --- changing -----------------------------------------------------------------------------------------------------
 
     def add(self, *, config: bytes, manifest: bytes, media_type: str, layers: Sequence[Layer], names: Iterable[str] = (),
-            repo_digests: Iterable[str] = (), manifests: Iterable[StoredManifest] = ()) -> Image:
+            repo_digests: Iterable[str] = (), manifests: Iterable[StoredManifest] = (),
+            signatures: Sequence[bytes] = ()) -> Image:
         """Know an image from now on, or know it by more names; one transaction.
 
         ``layers`` lowest first, held since they were found or added. ``names`` are full, with tag; whoever had one loses it
         and stays without. ``repo_digests``: ``repository@digest`` it was pulled by; ``manifests``: further ones, such as the
-        index that named it. Afterwards the layers are let go. PodlingError where one of them is gone.
+        index that named it; ``signatures``: of the manifest, in place of those that were known. Afterwards the layers are let
+        go. PodlingError where one of them is gone.
         """
         from hashlib import sha256  # who pulls has it loaded anyway
 
@@ -328,6 +337,9 @@ class Images:
                 self.database.run_many(
                     "INSERT OR IGNORE INTO image_manifests (image_id, digest, media_type, content) VALUES (?, ?, ?, ?)",
                     [(image_id, one.digest, one.media_type, one.content) for one in came])
+                self.database.run("DELETE FROM image_signatures WHERE image_id = ? AND digest = ?", image_id, digest)
+                self.database.run_many("INSERT INTO image_signatures (image_id, digest, position, content) VALUES (?, ?, ?, ?)",
+                                       [(image_id, digest, position, content) for position, content in enumerate(signatures)])
                 self.database.run("DELETE FROM image_layers WHERE image_id = ?", image_id)
                 self.database.run_many("INSERT INTO image_layers (image_id, position, layer_id) VALUES (?, ?, ?)",
                                        [(image_id, position, layer.id) for position, layer in enumerate(layers)])
