@@ -16,6 +16,7 @@ from podling.config.registries import AUTH_FILES
 from podling.errors import Corrupt, InvalidArgument, NotFound, PodlingError, ProgramFailed, Unsupported
 from podling.linux import files, process
 from podling.linux.locks import Lock
+from podling.linux.rootless import owner
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -61,7 +62,8 @@ def locate(env: Mapping[str, str], *, home: str, authfile: str = "",
     if env.get("XDG_RUNTIME_DIR"):
         main = os.path.join(env["XDG_RUNTIME_DIR"], "containers/auth.json")
     else:
-        main = f"/run/containers/{os.geteuid()}/auth.json"
+        who = owner()
+        main = f"/run/containers/{who.uid if who else os.geteuid()}/auth.json"
     docker = env.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
     others = (os.path.join(layers.user_directory(env, home), "auth.json"), os.path.join(docker, "config.json"),
               os.path.join(home, ".dockercfg"))

@@ -17,6 +17,7 @@ import podling
 from podling import jsontext, log
 from podling.errors import InvalidArgument
 from podling.linux import files
+from podling.linux.rootless import owner
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -46,7 +47,8 @@ def user_directory(env: Mapping[str, str], home: str) -> str:
 
 def places(env: Mapping[str, str], *, rootless: bool, home: str) -> Places:
     """The usual places. Root's own directory does not count, so that a file of the user in ``sudo`` does not either."""
-    uid = os.geteuid()
+    who = owner()
+    uid = who.uid if who else os.geteuid()
     return Places(user=user_directory(env, home) if rootless else "", uid=uid if rootless else 0)
 
 

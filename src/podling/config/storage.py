@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from podling.config import layers, values
+from podling.errors import InvalidArgument
+from podling.linux.rootless import owner
 from podling.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 NAME = "storage.conf"
@@ -75,13 +77,24 @@ def decide(read: dict[str, Any], env: Mapping[str, str], *, rootless: bool, home
         found["graphroot"], found["runroot"] = own_path, ""
     found["pull_options"] = {name: _word(value) for name, value in found.get("pull_options", {}).items()}
     _override(found, env)
-    names = {"HOME": home, "USER": env.get("USER", ""), "UID": str(os.geteuid())}
+    who = owner()
+    names = {"HOME": home, "USER": env.get("USER", ""), "UID": str(who.uid if who else os.geteuid())}
     for name in ("graphroot", "runroot", "image_store"):
         if found.get(name):
             found[name] = expand(found[name], {**env, **names})
     for name in ("additional_image_stores", "additional_layer_stores"):
         found[name] = tuple(expand(path, {**env, **names}) for path in found.get(name, ()))
     return StorageConf(**found)
+
+
+def with_options(conf: StorageConf, driver: str | None, texts: Iterable[str]) -> StorageConf:
+    """The record with what ``--storage-driver`` and ``--storage-opt`` say; InvalidArgument for an option that is not known."""
+    found: dict[str, Any] = {"driver": driver} if driver else {}
+    found["additional_image_stores"] = conf.additional_image_stores
+    for text in texts:
+        if not apply_option(found, text):
+            raise InvalidArgument(f"storage option {text!r} is not known")
+    return conf.replace(**found)
 
 
 def _override(found: dict[str, Any], env: Mapping[str, str]) -> None:

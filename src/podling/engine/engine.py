@@ -10,7 +10,7 @@ from podling.config import storage as storage_conf
 from podling.database import Database
 from podling.engine.options import GlobalOptions
 from podling.errors import InvalidArgument
-from podling.linux import rootless
+from podling.linux import rootless, userns
 from podling.linux.locks import Lock
 from podling.record import Record
 from podling.state.containers import Containers
@@ -19,9 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podling.config.containers import ContainersConf
     from podling.config.storage import StorageConf
+    from podling.linux.rootless import Owner
     from podling.network.networks import Networks
     from podling.store.images import Images
-    from podling.store.overlay import ContainerFilesystems
+    from podling.store.layers import UnpackRules
+    from podling.store.overlay import ContainerFilesystems, Driver
 
 PODMAN_GRAPHROOT = "/var/lib/containers/storage"
 PODMAN_RUNROOT = "/run/containers/storage"
@@ -92,13 +94,18 @@ class Engine:
         return self.owner is not None
 
     @property
+    def in_user_namespace(self) -> bool:
+        """Whether root here is not the machine's: an ordinary user, or the root of a container."""
+        return self.rootless or not userns.is_initial(userns.uid_map())
+
+    @property
     def images(self) -> Images:
         """The image store."""
         if self._images is None:
             from podling.store import open_images
 
             self._images = open_images(self.database, self.paths.graphroot, self.paths.runroot,
-                                       self.storage.additional_image_stores)
+                                       self.storage.additional_image_stores, rules=self._unpack_rules())
         return self._images
 
     @property
@@ -107,9 +114,28 @@ class Engine:
         if self._filesystems is None:
             from podling.store.overlay import ContainerFilesystems
 
-            self._filesystems = ContainerFilesystems(self.paths.graphroot, driver=self.storage.driver,
-                                                     mount_options=self.storage.mount_options)
+            driver = self._driver()
+            self._filesystems = ContainerFilesystems(
+                self.paths.graphroot, driver=driver.name, mount_options=self.storage.mount_options,
+                userxattr=driver.userxattr, mount_program=driver.mount_program)
         return self._filesystems
+
+    def _driver(self) -> Driver:
+        """How root file systems are made: as configured, and within a user namespace what works there."""
+        from podling.store.overlay import Driver
+
+        program = self.storage.mount_program
+        if not self.in_user_namespace or self.storage.driver == "vfs" or program:
+            return Driver(name=self.storage.driver or "overlay", mount_program=program, userxattr=self.in_user_namespace)
+        from podling.store.driver import choose
+
+        return choose(self.paths.graphroot, self.storage.driver)
+
+    def _unpack_rules(self) -> UnpackRules:
+        from podling.store.layers import UnpackRules
+
+        return UnpackRules(userxattr=self.in_user_namespace, skip_devices=self.in_user_namespace,
+                           ignore_chown_errors=self.storage.ignore_chown_errors or (self.rootless and rootless.has_one_id()))
 
     @property
     def networks(self) -> Networks:
@@ -117,7 +143,8 @@ class Engine:
         if self._networks is None:
             from podling.network.networks import Networks
 
-            self._networks = Networks(self.options.network_config_dir or self.conf.network_config_dir, self.conf)
+            own = f"{data_directory(self.owner)}/containers/storage/networks" if self.owner else ""   # Podman's place
+            self._networks = Networks(self.options.network_config_dir or self.conf.network_config_dir or own, self.conf)
         return self._networks
 
     def lock(self, kind: str, name: str) -> Lock:
@@ -130,23 +157,49 @@ class Engine:
 
 
 def open_engine(options: GlobalOptions) -> Engine:
-    """The engine that the options and the configuration files describe."""
-    rootless = os.geteuid() != 0
-    home = os.environ.get("HOME", "/")
-    cache = "/run/containers/podling-cache" if not rootless else ""
-    conf = containers_conf.load(os.environ, rootless=rootless, home=home, cache=cache)
-    storage = storage_conf.load(os.environ, rootless=rootless, home=home, cache=cache)
-    graphroot = os.path.abspath(options.root) if options.root else _own(storage.graphroot, PODMAN_GRAPHROOT, GRAPHROOT)
-    runroot = os.path.abspath(options.runroot) if options.runroot else _own(storage.runroot, PODMAN_RUNROOT, RUNROOT)
-    if options.root and not options.runroot and graphroot != GRAPHROOT:
-        runroot = f"{runroot}-{binascii.crc32(graphroot.encode()):08x}"   # two stores never share what is running
-    paths = Paths(graphroot=graphroot, runroot=runroot)
+    """The engine that the options and the configuration files describe.
+
+    For an ordinary user this process becomes root in the user's namespace: it must have no other thread yet.
+    """
+    who = rootless.owner()
+    home = who.home if who else os.environ.get("HOME", "/")
+    cache = cache_directory(who)
+    conf = containers_conf.load(os.environ, rootless=who is not None, home=home, cache=cache)
+    storage = storage_conf.load(os.environ, rootless=who is not None, home=home, cache=cache)
+    storage = storage_conf.with_options(storage, options.storage_driver, options.storage_opt or ())
+    paths = _paths(options, storage, who)
+    if who is not None and not rootless.entered():
+        from podling.linux import holder  # root has no use for it
+
+        holder.enter(who, paths.runroot)
     return Engine(options, conf=conf, storage=storage, paths=paths)
 
 
-def _own(configured: str, podman: str, ours: str) -> str:
+def cache_directory(who: Owner | None) -> str:
+    """Where what was read from configuration files is kept until the next reboot."""
+    return f"{rootless.runtime_directory(who)}/containers/podling-cache" if who else "/run/containers/podling-cache"
+
+
+def data_directory(who: Owner) -> str:
+    """The user's directory of programs' data."""
+    return os.environ.get("XDG_DATA_HOME") or f"{who.home}/.local/share"
+
+
+def _paths(options: GlobalOptions, storage: StorageConf, who: Owner | None) -> Paths:
+    graph, run = GRAPHROOT, RUNROOT
+    if who is not None:
+        graph, run = f"{data_directory(who)}/containers/podling", f"{rootless.runtime_directory(who)}/containers/podling"
+    podmans = {PODMAN_GRAPHROOT, PODMAN_RUNROOT, os.path.dirname(graph) + "/storage", os.path.dirname(run)}
+    graphroot = os.path.abspath(options.root) if options.root else _own(storage.graphroot, podmans, graph)
+    runroot = os.path.abspath(options.runroot) if options.runroot else _own(storage.runroot, podmans, run)
+    if options.root and not options.runroot and graphroot != graph:
+        runroot = f"{runroot}-{binascii.crc32(graphroot.encode()):08x}"   # two stores never share what is running
+    return Paths(graphroot=graphroot, runroot=runroot)
+
+
+def _own(configured: str, podmans: set[str], ours: str) -> str:
     """Our root for one in storage.conf: never Podman's own directory."""
-    if not configured or configured == podman:
+    if not configured or configured.rstrip("/") in podmans:
         return ours
     if not configured.startswith("/"):
         raise InvalidArgument(f"storage.conf: {configured!r} is not an absolute path")

@@ -39,7 +39,8 @@ def add(layers: Layers, read: Callable[[int], bytes], *, diff_id: str | None, pa
     layers.hold()
     database = Database(layers.database.path)   # the caller may be another thread than the one that opened it
     try:
-        adding = _Adding(Layers(database, layers.graphroot), parents, UnpackOptions(max_bytes=max_bytes), sync=sync)
+        options = UnpackOptions(max_bytes=max_bytes, **layers.rules.__dict__)
+        adding = _Adding(Layers(database, layers.graphroot), parents, options, sync=sync)
         if diff_id is None:
             return adding.unpack(read, None)
         held = _wait_for_others(layers.lock_path(f"layer-{hex_of(diff_id)}"))

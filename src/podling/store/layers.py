@@ -45,6 +45,14 @@ class Layer(Record):
     path: str
 
 
+class UnpackRules(Record):
+    """How this process may unpack: fields of :class:`podling.store.archive.extract.UnpackOptions`."""
+
+    userxattr: bool = False
+    skip_devices: bool = False
+    ignore_chown_errors: bool = False
+
+
 class Layers:
     """The layers of one store.
 
@@ -52,8 +60,9 @@ class Layers:
     the children it has forked meanwhile have ended.
     """
 
-    def __init__(self, database: Database, graphroot: str) -> None:
+    def __init__(self, database: Database, graphroot: str, rules: UnpackRules | None = None) -> None:
         self.database = database
+        self.rules = rules or UnpackRules()
         self.graphroot = graphroot
         self.directory = f"{graphroot}/layers"
         self.locks = f"{graphroot}/locks"

@@ -3,7 +3,8 @@
     <graphroot>/containers/<id>/upper, work, merged      the container's own
     <graphroot>/containers/<id>/images/<number>/...      the same for images that are mounted into it
 
-The driver "vfs" copies the layers instead, into ``merged``; it is for file systems that cannot carry an overlay.
+The driver "vfs" copies the layers instead, into ``merged``; it is for file systems that cannot carry an overlay. A mount program
+(fuse-overlayfs) makes the overlay where the kernel does not let this user.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import errno
 import os
 
 from podling.errors import InvalidArgument, PodlingError
-from podling.linux import mounts
+from podling.linux import mounts, process
 from podling.linux.files import aside, make_directories, read_bytes, remove_tree, unique_name, write_atomic
 from podling.linux.locks import Lock
 from podling.record import Record
@@ -31,6 +32,14 @@ _FIXED = ("index=off", "redirect_dir=off", "metacopy=off")
 _STEERING = ("index", "redirect_dir", "metacopy", "lowerdir", "upperdir", "workdir", "userxattr")
 
 
+class Driver(Record):
+    """How root file systems are made. ``userxattr``: the kernel's overlay keeps its marks in attributes that users may set."""
+
+    name: str = "overlay"
+    mount_program: str = ""
+    userxattr: bool = False
+
+
 class Places(Record):
     """The directories of one file system."""
 
@@ -42,9 +51,11 @@ class Places(Record):
 class ContainerFilesystems:
     """The root file systems in one graph root."""
 
-    def __init__(self, graphroot: str, *, driver: str = "overlay", mount_options: str = "", userxattr: bool = False) -> None:
-        """``mount_options``: as ``mountopt`` of storage.conf, for all mounts. ``userxattr``: mount without privilege."""
+    def __init__(self, graphroot: str, *, driver: str = "overlay", mount_options: str = "", userxattr: bool = False,
+                 mount_program: str = "") -> None:
+        """``mount_options``: as ``mountopt`` of storage.conf, for all mounts. ``userxattr``, ``mount_program``: see :class:`Driver`."""
         self.graphroot = graphroot
+        self.mount_program = mount_program
         self.driver = driver or "overlay"
         if self.driver not in DRIVERS:
             raise InvalidArgument(f"storage driver {driver!r} is not supported", hint=f"use one of {', '.join(DRIVERS)}")
@@ -124,7 +135,10 @@ class ContainerFilesystems:
             remove_tree(f"{places.work}/work/incompat")  # what a volatile mount leaves after a crash, to forbid the next one
             if not os.path.isdir(places.upper):
                 _make_upper(places.upper, lowers)
-            if read_only:                       # the upper directory still comes first: it has the root's attributes
+            if self.mount_program:
+                upper = () if read_only else (f"upperdir={escape(places.upper)}", f"workdir={escape(places.work)}")
+                self._run_program(places.merged, [places.upper, *lowers] if read_only else list(lowers) or [_empty(directory)], upper)
+            elif read_only:                     # the upper directory still comes first: it has the root's attributes
                 mounts.overlay(places.merged, lowers=[places.upper, *lowers], options=(*words, "ro"))
             else:
                 mounts.overlay(places.merged, lowers=list(lowers) or [_empty(directory)], upper=places.upper, work=places.work,
@@ -132,6 +146,15 @@ class ContainerFilesystems:
         except OSError as error:
             raise PodlingError(f"mounting {places.merged}") from error
         return places.merged
+
+    def _run_program(self, merged: str, lowers: Sequence[str], upper: Sequence[str]) -> None:
+        """An overlay by fuse-overlayfs, which stays as a process of its own until it is unmounted."""
+        words = [word for word in self._options if word in ("nodev", "nosuid", "noexec", "noatime")]
+        text = ",".join((*words, "lowerdir=" + ":".join(map(escape, lowers)), *upper))
+        done = process.run([self.mount_program, "-o", text, merged], check=False, timeout=60)
+        if done.status != 0 or not mounts.is_mounted(merged):
+            said = done.stderr.decode(errors="replace").strip()
+            raise PodlingError(f"mounting {merged} with {self.mount_program}: {said or process.describe_status(done.status)}")
 
     @staticmethod
     def _copy(directory: str, lowers: Sequence[str], *, read_only: bool) -> str:
@@ -165,6 +188,11 @@ class ContainerFilesystems:
         except FileNotFoundError:
             return 0
         return max(0, tree_size(self.places(container_id).merged) - copied)
+
+
+def escape(path: str) -> str:
+    r"""A path within the options of a mount: backslashes, colons and commas are told from separators."""
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
 def _places(directory: str) -> Places:
