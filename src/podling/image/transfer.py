@@ -105,7 +105,7 @@ def _store_layer(store_layers: Layers, source: Source, found: Found, number: int
     """In a worker: bring one layer into the store; whether anything had to be read."""
     database = Database(store_layers.database.path)
     try:
-        layers = Layers(database, store_layers.graphroot)
+        layers = Layers(database, store_layers.graphroot, store_layers.rules)
         try:
             used = _read_layer(layers, source, found, number, tell)
         except _SpoiltDownload as error:
