@@ -71,6 +71,9 @@ COMMANDS = {
     "image ls": "images:IMAGE_LIST",
     "image prune": "images:IMAGE_PRUNE",
     "image rm": "images:IMAGE_RM",
+    "image sign": "sign:SIGN",
+    "image trust set": "trust:SET",
+    "image trust show": "trust:SHOW",
     "network exists": "exists:NETWORK_EXISTS",
     "network inspect": "inspect:NETWORK_INSPECT",
     "network list": "network:LS",
@@ -96,6 +99,10 @@ for _group, _names in (
 GROUPS = {
     "container": ("Manage containers", "Manage containers"),
     "image": ("Manage images", "Manage images"),
+    "image trust": ("Manage container image trust policy", """\
+Manages which registries you trust as a source of container images based on their location.
+  The location is determined by the transport and the registry host of the image.  Using this container image \
+docker://quay.io/podman/stable as an example, docker is the transport and quay.io is the registry host."""),
     "network": ("Manage networks", "Manage networks"),
     "system": ("Manage podling", "Manage podling"),
     "volume": ("Manage volumes", "Volumes are created in and can be shared between containers"),
@@ -141,28 +148,29 @@ def names_in(group: str) -> list[str]:
     names = {path[len(prefix):]: path for path in COMMANDS if path.startswith(prefix) and " " not in path[len(prefix):]}
     listed = [name for name, path in names.items()
               if path not in HIDDEN and not (" " in path and load(path).name != name)]
-    return sorted(listed + (list(GROUPS) if not group else []))
+    groups = [path[len(prefix):] for path in GROUPS if path.startswith(prefix) and " " not in path[len(prefix):]]
+    return sorted(listed + groups)
 
 
 def descriptions(group: str) -> list[tuple[str, str]]:
     """The names in the group, each with its short description."""
     prefix = group + " " if group else ""
-    found = [(name, GROUPS[name][0] if not group and name in GROUPS else load(prefix + name).short)
+    found = [(name, GROUPS[prefix + name][0] if prefix + name in GROUPS else load(prefix + name).short)
              for name in names_in(group)]
     return sorted([*found, ("help", "Help about any command")]) if not group else found
 
 
 def find(words: Sequence[str]) -> tuple[str, list[str]]:
     """The path of the command that the words begin with, "" or a group if they name none, and what follows it."""
-    if not words:
-        return "", []
-    if words[0] in COMMANDS:
-        return words[0], list(words[1:])
-    if words[0] in GROUPS and len(words) > 1:
-        path = f"{words[0]} {words[1]}"
+    group = ""
+    for count in range(1, len(words) + 1):
+        path = " ".join(words[:count])
         if path in COMMANDS:
-            return path, list(words[2:])
-    return (words[0], list(words[1:])) if words[0] in GROUPS else ("", list(words))
+            return path, list(words[count:])
+        if path not in GROUPS:
+            break
+        group = path
+    return group, list(words[len(group.split()):])
 
 
 def _run(words: list[str], out: Writer, err: Writer) -> int:
@@ -220,7 +228,7 @@ def _group_flags(group: str, rest: list[str], said: dict[str, Any]) -> tuple[str
     except HelpRequested:
         return group, ["--help"]
     said.update(parsed.inherited)
-    return find([group, *parsed.args])
+    return find([*group.split(), *parsed.args])
 
 
 def _canonical(path: str, command: Command) -> str:
@@ -275,10 +283,10 @@ def _no_command(path: str, rest: list[str], out: Writer) -> int:
     """The program or a group without a command of it: its help and an error, or an unknown word."""
     spelled = f"{PROGRAM} {path}" if path else PROGRAM
     if path and rest == ["--help"]:
-        return _show_help([path], out)
+        return _show_help(path.split(), out)
     if rest:
         raise _unknown(path, rest)
-    _show_help([path] if path else [], out)
+    _show_help(path.split(), out)
     raise InvalidArgument(f"missing command '{spelled} COMMAND'")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 MISSING: dict[str, str] = {
     "": "auto-update build commit compose cp diff events export init mount umount unmount search stats unshare update",
     "container": "checkpoint clone commit cp diff export init mount umount unmount prune restore runlabel stats update",
-    "image": "build diff mount umount unmount scp search sign tree trust",
+    "image": "build diff mount umount unmount scp search tree",
     "network": "connect create disconnect prune reload rm remove update",
     "volume": "export import mount unmount reload",
     "system": "check connection df events migrate prune renumber reset service",

@@ -72,6 +72,10 @@ class PushOptions(Record):
     format: str | None = None                # oci, v2s2
     digest_file: str | None = None
     remove_signatures: bool = False
+    sign_by: str | None = None               # a GPG key
+    sign_by_sigstore_private_key: str | None = None   # path
+    sign_passphrase_file: str | None = None  # path; its first line unlocks either key
+    sign_passphrase: str | None = None
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
     from podling.image.policy import Gate
     from podling.image.remote import Access
+    from podling.image.signatures.signing import Signing
     from podling.model import Image
     from podling.values.reference import Reference
 
@@ -60,7 +61,7 @@ def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image
     if wanted.tag or wanted.digest:
         raise InvalidArgument("tag can't be used with --all-tags/-a")
     endpoint = conf.endpoints(wanted)[-1]
-    registry = _access(options.registry, endpoint).open(endpoint.reference.registry)
+    registry = access(options.registry, endpoint).open(endpoint.reference.registry)
     try:
         tags = registry.tags(endpoint.reference.repository)
     finally:
@@ -74,7 +75,7 @@ def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -
         conf = registries.configured()
         wanted = reference.parse(conf.candidates(name)[0]).with_tag()
         endpoint = conf.endpoints(wanted)[-1]
-        registry = _access(options.registry, endpoint).open(endpoint.reference.registry)
+        registry = access(options.registry, endpoint).open(endpoint.reference.registry)
         try:
             digest = registry.manifest_digest(endpoint.reference.repository,
                                               endpoint.reference.digest or endpoint.reference.tag)
@@ -133,8 +134,8 @@ def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, opt
 def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions, gate: Gate) -> Image:
     from podling.image.remote import Remote  # an HTTP client, which archives do not need
 
-    access, platforms, places = _access(options.registry, endpoint), wanted_platforms(options.platform), trust.signature_places()
-    with Remote(endpoint.reference, access, engine.paths.graphroot, name=wanted, places=places) as source:
+    reach, platforms, places = access(options.registry, endpoint), wanted_platforms(options.platform), trust.signature_places()
+    with Remote(endpoint.reference, reach, engine.paths.graphroot, name=wanted, places=places) as source:
         source.gate = gate
         try:
             found = source.find(platforms)[0]
@@ -157,7 +158,7 @@ def _repo_digests(wanted: Reference, *found: str) -> list[str]:
     return sorted({f"{wanted.name}@{digest}" for digest in found})
 
 
-def _access(options: RegistryOptions, endpoint: Endpoint) -> Access:
+def access(options: RegistryOptions, endpoint: Endpoint) -> Access:
     """How a registry is reached: options over registries.conf and auth.json."""
     from podling.image.remote import Access
 
@@ -261,9 +262,14 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
     """Send an image to a registry, an archive or a directory; the digest of its manifest, "" where there is none to tell."""
     image = engine.images.resolve(name)
     report = options.progress or transfer.ignore_progress
-    report("message", text="Getting image source signatures")
+    if not options.remove_signatures:
+        report("message", text="Getting image source signatures")
+        _check_unsigned(engine, image)
     place = parse_place(destination or "")
     if place is not None and place.transport != "docker":
+        if options.sign_by or options.sign_by_sigstore_private_key:
+            raise InvalidArgument(f"cannot determine canonical Docker reference for destination {place}",
+                                  hint="only images in registries are signed")
         return _push_place(engine, image, place, options)
     target = place.path if place is not None else destination or _push_name(image, name)
     wanted = reference.parse(target)
@@ -274,17 +280,38 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
     compression = options.compression_format or engine.conf.compression_format or "gzip"
     if compression not in ("gzip", "zstd"):
         raise Unsupported(f"compression format {compression} is not available yet", hint="use gzip or zstd")
+    signing = _signing(options, wanted, endpoint.reference)
     from podling.image.pushing import Push
 
     try:
-        digest = Push(engine.images, image, wanted, _access(options.registry, endpoint), compression=compression,
+        digest = Push(engine.images, image, wanted, access(options.registry, endpoint), compression=compression,
                       level=options.compression_level, force=bool(options.force_compression), form=options.format or "",
-                      progress=report).run()
+                      signing=signing, progress=report).run()
     except RegistryError as error:
         raise type(error)(f'pushing image "{name}" to "docker://{wanted}"') from error
     if options.digest_file:
         write_atomic(options.digest_file, digest.encode(), 0o644)
     return digest
+
+
+def _check_unsigned(engine: Engine, image: Image) -> None:
+    """InvalidArgument for an image that came with signatures: what is sent is compressed anew, and they would not fit it."""
+    if engine.images.signatures(image):
+        raise InvalidArgument('copying this image would require changing layer representation, which we cannot do: "Would '
+                              'invalidate signatures"', hint="--remove-signatures sends it without them")
+
+
+def _signing(options: PushOptions, wanted: Reference, target: Reference) -> Signing | None:
+    """Who signs what is pushed, None for nobody."""
+    if not options.sign_by and not options.sign_by_sigstore_private_key:
+        return None
+    from podling.image.signatures.signing import Signers, Signing
+
+    passphrase = options.sign_passphrase
+    if options.sign_passphrase_file is not None:
+        passphrase = trust.read_passphrase(options.sign_passphrase_file)
+    signers = Signers(gpg_key=options.sign_by or "", key_file=options.sign_by_sigstore_private_key or "", passphrase=passphrase)
+    return Signing(signers, trust.signature_places(), wanted=wanted, reference=target)
 
 
 def _push_name(image: Image, name: str) -> str:

@@ -24,6 +24,7 @@ TYPES = ("accept", ACCEPT, REJECT, SIGNED_BY, SIGSTORE_SIGNED)
 _SHOWN = {ACCEPT: "accept", REJECT: "reject", SIGNED_BY: "signed", SIGSTORE_SIGNED: "sigstoreSigned"}
 _HOST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/*"
 _LIMIT = 4 << 20
+_PASSPHRASE_LIMIT = 64 << 10
 
 
 def _home() -> str:
@@ -39,6 +40,11 @@ def signature_places(directory: str = "") -> SignaturePlaces:
     """Where signatures of images in registries are."""
     return registries_d.load(directory or registries_d.directory(os.environ, home=_home()),
                              builtin=registries_d.builtin_place(rootless=os.geteuid() != 0, home=_home()))
+
+
+def read_passphrase(path: str) -> str:
+    """The first line of a file."""
+    return files.read_text(path, _PASSPHRASE_LIMIT).partition("\n")[0]
 
 
 # --- image trust show -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.image.remote import Access
+    from podling.image.signatures.signing import Signing
     from podling.model import Image
     from podling.store.images import Images
     from podling.values.reference import Reference
@@ -31,7 +32,8 @@ class Push:
     """One push."""
 
     def __init__(self, images: Images, image: Image, reference: Reference, access: Access, *, compression: str = "gzip",
-                 level: int | None = None, force: bool = False, form: str = "", progress: Callable[..., None]) -> None:
+                 level: int | None = None, force: bool = False, form: str = "", signing: Signing | None = None,
+                 progress: Callable[..., None]) -> None:
         """``compression``: gzip, zstd or "" for none; ``force``: forms of another compression do not count;
         ``form``: oci, v2s2, or "" for the image's own."""
         self.images = images
@@ -41,6 +43,7 @@ class Push:
         self.compression = compression
         self.level = level
         self.force = force
+        self.signing = signing
         self.progress = progress
         self.own = [(stored, manifest.parse_manifest(stored.content, stored.media_type)) for stored in images.manifests(image)
                     if stored.media_type not in manifest.INDEX_TYPES]
@@ -70,7 +73,12 @@ class Push:
         if self.reference.digest and digests.digest_of(content) != self.reference.digest:
             raise InvalidArgument(f"the image's manifest has the digest {digests.digest_of(content)}, it cannot be pushed as "
                                   f"{self.reference}", hint="push it by a tag")
-        return self.registry.put_manifest(self.reference.repository, target, content, media_type)
+        signatures = self.signing.make(digests.digest_of(content), self.progress) if self.signing is not None else []
+        digest = self.registry.put_manifest(self.reference.repository, target, content, media_type)
+        if self.signing is not None:
+            self.progress("message", text="Storing signatures")
+            self.signing.write(self.registry, digest, signatures)
+        return digest
 
     def _seen(self, number: int, event: dict[str, Any]) -> None:
         if "done" in event:

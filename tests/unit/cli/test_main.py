@@ -77,7 +77,6 @@ def test_help_is_of_the_spelling_that_was_used(capfd: pytest.CaptureFixture[str]
     (["pod", "create", "--name", "x"], "podling pod create is not available yet"),
     (["pod"], "podling pod is not available yet"),
     (["build", "-t", "x", "."], "podling build is not available yet"),
-    (["image", "trust", "show"], "podling image trust is not available yet"),
     (["--remote", "ps"], "--remote is not available in podling yet: podling works without a service, on this machine alone"),
     (["run", "--pod", "x", "y"], "--pod is not available in podling yet"),
 ])

@@ -54,7 +54,8 @@ def load(context: Context, said: dict[str, Any], args: list[str]) -> None:
         raise NotFound(f"stat {path}: no such file or directory")
     from podling.engine import transfers
 
-    for image in transfers.load_file(context.engine, path, reporter(context, quiet=said.get("quiet", False))):
+    for image in transfers.load_file(context.engine, path, reporter(context, quiet=said.get("quiet", False)),
+                                     said.get("signature_policy")):
         for name in image.names or (f"sha256:{image.id}",):
             context.out.line(f"Loaded image: {name}")
 
@@ -67,7 +68,8 @@ def import_(context: Context, said: dict[str, Any], args: list[str]) -> None:
     source = args[0]
     if source != "-" and "://" not in source and not os.path.exists(source):
         raise NotFound(f'error opening "{source}": open {source}: no such file or directory')
-    options = ImportOptions(changes=rest.get("change", ()), message=rest.get("message", ""), platform=take_platform(rest))
+    options = ImportOptions(changes=rest.get("change", ()), message=rest.get("message", ""), platform=take_platform(rest),
+                            signature_policy=rest.get("signature_policy"))
     image = transfers.import_image(context.engine, source, args[1] if len(args) > 1 else None, options)
     context.out.line(f"sha256:{image.id}")
 
@@ -97,7 +99,7 @@ LOAD = Command(
     (
         Flag("--input", "-i", "Read from specified archive file (default: stdin)", complete="files"),
         Flag("--quiet", "-q", "Suppress the output", kind="bool"),
-        Flag("--signature-policy", refused="yet"),
+        Flag("--signature-policy", hidden=True, complete="files"),
     ),
     load,
 )
@@ -113,7 +115,7 @@ IMPORT = Command(
         Flag("--message", "-m", "Set commit message for imported image"),
         Flag("--os", help="Set the OS of the imported image"),
         Flag("--quiet", "-q", "Suppress output", kind="bool", noop=True),
-        Flag("--signature-policy", refused="yet"),
+        Flag("--signature-policy", hidden=True, complete="files"),
         Flag("--variant", help="Set the variant of the imported image"),
     ),
     import_, args=(1, 2, ""), complete="files none",

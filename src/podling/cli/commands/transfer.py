@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.cli.commands.container_options import take_platform
 from podling.cli.commands.container_values import platform, seconds
 from podling.cli.flags import Command, Flag
@@ -24,6 +26,7 @@ def pull(context: Context, said: dict[str, Any], args: list[str]) -> int:
     rest = dict(said)
     quiet, every = rest.pop("quiet", False), rest.pop("all_tags", False)
     options = PullOptions(policy=rest.pop("policy", None) or "always", platform=take_platform(rest), all_tags=every,
+                          signature_policy=rest.pop("signature_policy", None),
                           registry=registry_options(rest), progress=reporter(context, quiet=quiet), choose=chooser(context))
 
     def bring(name: str) -> None:
@@ -47,8 +50,20 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
         compression_format=rest.pop("compression_format", None), compression_level=rest.pop("compression_level", None),
         force_compression=rest.pop("force_compression", None), format=form, digest_file=rest.pop("digestfile", None),
         remove_signatures=rest.pop("remove_signatures", False), progress=reporter(context, quiet=rest.pop("quiet", False)),
-        registry=registry_options(rest))
+        registry=registry_options(rest), **_signing(context, rest))
     transfers.push(context.engine, args[0], args[1] if len(args) > 1 else None, options)
+
+
+def _signing(context: Context, said: dict[str, Any]) -> dict[str, Any]:
+    """The options about signing; the passphrase of a sigstore key is asked for where it is not in a file."""
+    given = {name: said[name] for name in ("sign_by", "sign_by_sigstore_private_key", "sign_passphrase_file") if said.get(name)}
+    if len(given) == 3:
+        raise InvalidArgument("only one of --sign-by and sign-by-sigstore-private-key can be used with --sign-passphrase-file")
+    if "sign_by_sigstore_private_key" in given and "sign_passphrase_file" not in given and os.isatty(0):
+        from podling.cli.terminal import ask_password
+
+        given["sign_passphrase"] = ask_password(context.err, "Enter passphrase: ")
+    return given
 
 
 _TLS = Flag("--tls-verify", kind="bool", default_text="true",
@@ -57,6 +72,8 @@ _CREDS = Flag("--creds", help="`Credentials` (USERNAME:PASSWORD) to use for auth
 _AUTHFILE = Flag("--authfile", help="Path of the authentication file. Use REGISTRY_AUTH_FILE environment variable to override",
                  complete="files")
 _TRUST = Flag("--disable-content-trust", kind="bool", noop=True, help="This is a Docker specific option and is a NOOP")
+
+_POLICY = Flag("--signature-policy", help="Pathname of signature policy file (not usually used)", hidden=True, complete="files")
 
 PULL = Command(
     "pull", "[options] IMAGE [IMAGE...]", "Pull an image from a registry",
@@ -77,7 +94,7 @@ PULL = Command(
         Flag("--quiet", "-q", "Suppress output information when pulling images", kind="bool"),
         Flag("--retry", help="number of times to retry in case of failure when performing pull", kind="uint", default_text="3"),
         Flag("--retry-delay", help="delay between retries in case of pull failures", parse=seconds),
-        Flag("--signature-policy", refused="yet"),
+        _POLICY,
         _TLS,
         Flag("--variant", help="Use VARIANT instead of the running architecture variant for choosing images",
              aliases=("--override-variant",)),
@@ -110,9 +127,11 @@ PUSH = Command(
         Flag("--remove-signatures", kind="bool", help="Discard any pre-existing signatures in the image"),
         Flag("--retry", help="number of times to retry in case of failure when performing push", kind="uint", default_text="3"),
         Flag("--retry-delay", help="delay between retries in case of push failures", parse=seconds),
-        Flag("--sign-by", refused="yet"), Flag("--sign-by-sigstore", refused="yet"),
-        Flag("--sign-by-sigstore-private-key", refused="yet"), Flag("--sign-passphrase-file", refused="yet"),
-        Flag("--signature-policy", refused="yet"),
+        Flag("--sign-by", help="Add a signature at the destination using the specified key"),
+        Flag("--sign-by-sigstore", refused="yet"),
+        Flag("--sign-by-sigstore-private-key", help="Sign the image using a sigstore private key at `PATH`", complete="files"),
+        Flag("--sign-passphrase-file", help="Read a passphrase for signing an image from `PATH`", complete="files"),
+        Flag("--signature-policy", hidden=True, noop=True),   # it is about what comes in
         _TLS,
     ),
     push, args=(1, 2, ""), complete="images none",

@@ -1,0 +1,104 @@
+"""Signatures that a push makes: who signs, and where the signatures go.
+
+1. Everything that can fail is tried before a byte is sent: keys are there, passphrases fit, places can be written.
+2. The manifest's digest is signed before the manifest is sent, so that no tag appears unsigned because a key was missing.
+3. The signatures are written after the manifest: GPG's beside the registry, sigstore's in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+
+from podling.errors import InvalidArgument
+from podling.image.signatures import gpg, lookaside, payload
+from podling.image.signatures.payload import Payload
+from podling.image.signatures.stored import COSIGN, LIMIT, SIGNATURE_ANNOTATION, Signature
+from podling.linux import files
+from podling.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podling.config.registries_d import SignaturePlaces
+    from podling.image.registry.client import Registry
+    from podling.image.signatures.keys import PrivateKey
+    from podling.values.reference import Reference
+
+
+class Signers(Record):
+    """Who signs. ``gpg_key``: as gpg names it, "" for none; ``key_file``: a private key of sigstore; ``passphrase`` for either."""
+
+    gpg_key: str = ""
+    key_file: str = ""
+    passphrase: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.gpg_key or self.key_file)
+
+
+class Signing:
+    """The signing of one push. ``wanted``: the name that the image gets, ``reference``: where it is sent."""
+
+    def __init__(self, signers: Signers, places: SignaturePlaces, *, wanted: Reference, reference: Reference) -> None:
+        self.signers = signers
+        self.wanted = wanted
+        self.reference = reference
+        self._base = ""
+        self._key: PrivateKey | None = None
+        where = str(reference.without_tag())
+        if signers.gpg_key:                                                                              # 1
+            self._base = lookaside.writable(places.lookaside(where, write=True))
+        if signers.key_file:
+            if not places.attachments(where):
+                raise InvalidArgument("writing sigstore attachments is disabled by configuration",
+                                      hint=f"set use-sigstore-attachments: true for {where} in registries.d")
+            self._key = _private_key(signers)
+
+    def make(self, digest: str, report: Callable[..., None]) -> list[Signature]:
+        """The signatures of a manifest."""
+        found = []
+        if self.signers.gpg_key:
+            report("message", text="Creating signature: Signing image using simple signing")
+            found.append(sign_simple(digest, self.wanted, self.signers.gpg_key, self.signers.passphrase))
+        if self._key is not None:
+            report("message", text="Creating signature: Signing image using a sigstore signature")
+            found.append(sign_sigstore(digest, self.wanted, self._key))
+        return found
+
+    def write(self, registry: Registry, digest: str, signatures: list[Signature]) -> None:
+        """Put the signatures where they belong."""
+        simple = [signature for signature in signatures if signature.is_simple]
+        others = [signature for signature in signatures if not signature.is_simple]
+        if simple:
+            lookaside.write(self._base, self.reference, digest, simple)
+        if others:
+            from podling.image.signatures import attachments
+
+            attachments.write(registry, self.reference.repository, digest, others)
+
+
+def sign_simple(digest: str, name: Reference, key: str, passphrase: str | None = None) -> Signature:
+    """GPG's signature that this manifest may go by this name."""
+    text = payload.build(_said(digest, name), payload.SIMPLE_TYPE)
+    return Signature(content=gpg.sign(text, key, passphrase))
+
+
+def sign_sigstore(digest: str, name: Reference, key: PrivateKey) -> Signature:
+    """sigstore's signature that this manifest may go by this name."""
+    from podling.image.signatures import keys
+
+    text = payload.build(_said(digest, name), payload.SIGSTORE_TYPE)
+    signature = base64.b64encode(keys.sign(key, text)).decode()
+    return Signature(content=text, media_type=COSIGN, annotations={SIGNATURE_ANNOTATION: signature})
+
+
+def _said(digest: str, name: Reference) -> Payload:
+    return Payload(digest=digest, reference=str(name), creator=payload.CREATOR, timestamp=int(time.time()))
+
+
+def _private_key(signers: Signers) -> PrivateKey:
+    from podling.image.signatures import keys
+
+    return keys.load_private(files.read_bytes(signers.key_file, LIMIT), signers.passphrase or "", signers.key_file)
