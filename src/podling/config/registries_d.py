@@ -32,7 +32,7 @@ _TEXTS = {"lookaside": "lookaside", "lookaside-staging": "staging", "sigstore": 
 _ATTACHMENTS = "use-sigstore-attachments"
 
 
-class Namespace(Record):
+class NamespacePlaces(Record):
     """What one namespace says; "" and None: nothing."""
 
     lookaside: str = ""
@@ -43,8 +43,8 @@ class Namespace(Record):
 class SignaturePlaces(Record):
     """What the files say together. ``builtin``: where signatures are without any configuration."""
 
-    default: Namespace = Namespace()
-    docker: dict[str, Namespace] = {}
+    default: NamespacePlaces = NamespacePlaces()
+    docker: dict[str, NamespacePlaces] = {}
     builtin: str = ""
 
     def lookaside(self, identity: str, *, write: bool = False) -> str:
@@ -66,7 +66,7 @@ class SignaturePlaces(Record):
         named = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
         return next((self.docker[name] for name in named if name in self.docker), self.default).lookaside
 
-    def _namespaces(self, identity: str) -> list[Namespace]:
+    def _namespaces(self, identity: str) -> list[NamespacePlaces]:
         return [*[self.docker[scope] for scope in scopes_of("docker", identity) if scope in self.docker], self.default]
 
 
@@ -87,8 +87,8 @@ def load(path: str, *, builtin: str = "") -> SignaturePlaces:
         names = sorted(name for name in os.listdir(path) if name.endswith(".yaml"))
     except (FileNotFoundError, NotADirectoryError):
         names = []
-    default: Namespace | None = None
-    docker: dict[str, Namespace] = {}
+    default: NamespacePlaces | None = None
+    docker: dict[str, NamespacePlaces] = {}
     origin: dict[str, str] = {}
     for name in names:
         file = os.path.join(path, name)
@@ -101,14 +101,14 @@ def load(path: str, *, builtin: str = "") -> SignaturePlaces:
             if key in docker:
                 raise _twice(f'"docker" namespace "{key}"', origin[key], file)
             docker[key], origin[key] = namespace, file
-    return SignaturePlaces(default=default or Namespace(), docker=docker, builtin=builtin)
+    return SignaturePlaces(default=default or NamespacePlaces(), docker=docker, builtin=builtin)
 
 
 def _twice(what: str, one: str, other: str) -> Corrupt:
     return Corrupt(f'parsing signature storage configuration: {what} defined both in "{one}" and "{other}"')
 
 
-def _read(path: str) -> tuple[Namespace | None, dict[str, Namespace]]:
+def _read(path: str) -> tuple[NamespacePlaces | None, dict[str, NamespacePlaces]]:
     """(default-docker, the namespaces of docker) of one file."""
     try:
         content = files.read_bytes(path, _LIMIT)
@@ -117,7 +117,7 @@ def _read(path: str) -> tuple[Namespace | None, dict[str, Namespace]]:
     return parse(content, path)
 
 
-def parse(content: bytes, path: str) -> tuple[Namespace | None, dict[str, Namespace]]:
+def parse(content: bytes, path: str) -> tuple[NamespacePlaces | None, dict[str, NamespacePlaces]]:
     """As :func:`_read`, from the file's text; Corrupt."""
     document = _load_yaml(content, path)
     if document is None:
@@ -138,7 +138,7 @@ def parse(content: bytes, path: str) -> tuple[Namespace | None, dict[str, Namesp
     return None if default is None else _namespace(default, path, "default-docker"), namespaces
 
 
-def _namespace(value: Any, path: str, where: str) -> Namespace:
+def _namespace(value: Any, path: str, where: str) -> NamespacePlaces:
     if not isinstance(value, (dict, type(None))):
         raise _wrong(path, f"{where} is not a mapping")
     found: dict[str, Any] = {}
@@ -155,7 +155,7 @@ def _namespace(value: Any, path: str, where: str) -> Namespace:
                 found[field] = said
         else:
             raise _wrong(path, f"{where}: unknown key {key!r}")
-    return Namespace(**found)
+    return NamespacePlaces(**found)
 
 
 def _load_yaml(content: bytes, path: str) -> Any:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.config import registries_d
-from podling.config.registries_d import Namespace
+from podling.config.registries_d import NamespacePlaces
 from podling.errors import Corrupt
 
 
@@ -79,7 +79,7 @@ def test_files_with_mistakes_are_refused_by_name(text):
 
 
 def test_empty_files_say_nothing(tmp_path):
-    assert write(tmp_path / "d", a="", b="# nothing\n", c="docker:\n", e="default-docker:\n").default == Namespace()
+    assert write(tmp_path / "d", a="", b="# nothing\n", c="docker:\n", e="default-docker:\n").default == NamespacePlaces()
 
 
 def test_aliases_do_not_multiply():
@@ -94,5 +94,5 @@ def test_any_text_is_read_or_refused(content):
         default, namespaces = registries_d.parse(content, "/p")
     except Corrupt:
         return
-    assert isinstance(default, (Namespace, type(None)))
-    assert all(isinstance(value, Namespace) for value in namespaces.values())
+    assert isinstance(default, (NamespacePlaces, type(None)))
+    assert all(isinstance(value, NamespacePlaces) for value in namespaces.values())
