@@ -83,7 +83,7 @@ class ContainersConf(Record):
     default_subnet: str = "10.88.0.0/16"
     default_subnet_pools: tuple[tuple[str, int], ...] = (
         ("10.89.0.0/16", 24), ("10.90.0.0/15", 24), ("10.92.0.0/14", 24), ("10.96.0.0/11", 24), ("10.128.0.0/9", 24))
-    default_rootless_network_cmd: str = "pasta"
+    default_rootless_network_cmd: str = "slirp4netns"
     dns_bind_port: int = 0
     firewall_driver: str = ""
     network_config_dir: str = ""

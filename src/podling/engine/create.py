@@ -11,7 +11,7 @@ from podling.engine.engine import Engine
 from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
 from podling.engine.resolve import Surroundings, check, resolve
 from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound, Unsupported
-from podling.linux import process, userns
+from podling.linux import cgroups, process, userns
 from podling.linux.files import write_atomic
 from podling.model import Container, ContainerConfig, Image, ImageConfig
 from podling.runtime import monitor
@@ -131,10 +131,11 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         image_store=image.store if image else "",
         log_path=engine.paths.container(container_id) + "/ctr.log",
         runtime=runtime.name, runtime_path=runtime.path, init_path=_init_path(engine, options),
-        cgroup_manager=engine.options.cgroup_manager or engine.conf.cgroup_manager,
+        cgroup_manager=engine.cgroup_manager,
         inherited=_inherited(engine, options.volumes_from),
         volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
         joined=_joined(engine, options), capabilities=userns.bounding_capabilities(),
+        rootless=engine.rootless, may_limit=not engine.rootless or cgroups.layout() == "v2",
     )
 
 

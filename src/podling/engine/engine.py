@@ -147,6 +147,15 @@ class Engine:
             self._networks = Networks(self.options.network_config_dir or self.conf.network_config_dir or own, self.conf)
         return self._networks
 
+    @property
+    def cgroup_manager(self) -> str:
+        """As asked for or configured; by default systemd only where the user's systemd can be reached."""
+        chosen = self.options.cgroup_manager or self.conf.cgroup_manager
+        if self.options.cgroup_manager or chosen != "systemd" or self.owner is None:
+            return chosen
+        reachable = os.path.exists(f"{rootless.runtime_directory(self.owner)}/systemd/private")
+        return chosen if reachable else "cgroupfs"
+
     def lock(self, kind: str, name: str) -> Lock:
         """The kernel lock of one object."""
         return Lock(f"{self.paths.locks}/{kind}-{name}")

@@ -6,7 +6,9 @@ import os
 
 from podling import log
 from podling.config import auth, registries
+from podling.engine.engine import cache_directory
 from podling.errors import InvalidArgument, NotFound, Unauthorized
+from podling.linux import rootless
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -35,14 +37,13 @@ class LoginOptions(Record):
 
 def configured() -> RegistriesConf:
     """registries.conf of this host and user."""
-    rootless = os.geteuid() != 0
-    cache = "" if rootless else "/run/containers/podling-cache"
-    return registries.load(os.environ, rootless=rootless, home=_home(), cache=cache)
+    who = rootless.owner()
+    return registries.load(os.environ, rootless=who is not None, home=_home(), cache=cache_directory(who))
 
 
 def remember(short: str, full: str) -> None:
     """Keep what a short name stands for, both without tag; where that cannot be written it is asked again the next time."""
-    path = registries.alias_file(rootless=os.geteuid() != 0, home=_home(), env=os.environ)
+    path = registries.alias_file(rootless=rootless.owner() is not None, home=_home(), env=os.environ)
     try:
         registries.record_alias(path, short, full)
     except OSError as error:

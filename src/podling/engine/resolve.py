@@ -6,7 +6,7 @@ Precedence: what the user said > what the image says > containers.conf > built i
 from __future__ import annotations
 
 from podling.engine.options import CreateOptions
-from podling.errors import InvalidArgument
+from podling.errors import InvalidArgument, Unsupported
 from podling.model import ContainerConfig, Healthcheck, ImageConfig, LogConfig, RestartPolicy
 from podling.record import Record
 from podling.values import limits, mounts, ports, signals
@@ -48,6 +48,8 @@ class Surroundings(Record):
     volume_names: tuple[str, ...] = ()       # fresh names for anonymous volumes, more than enough
     capabilities: tuple[str, ...] = ()       # this process' bounding set
     joined: dict[str, str] = {}              # container name or id as asked -> full id
+    rootless: bool = False
+    may_limit: bool = True                   # containers can have cgroups with limits
 
 
 def check(options: CreateOptions) -> None:
@@ -102,12 +104,12 @@ def _check_resources(options: CreateOptions) -> None:
 def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> ContainerConfig:
     """The container that results; pure. ``image`` is None for ``--rootfs``."""
     command, entrypoint, arguments = _command(options, image)
-    net_ns, networks = _network(options, conf)
+    net_ns, networks = _network(options, conf, rootless=host.rootless)
     hostname = _hostname(options, net_ns, host)
     user = options.user if options.user is not None else (image.user if image else "")
     decided_mounts = _mounts(options, image, conf, host)
     cap_default = conf.default_capabilities
-    memory_defaults = _resources(options, conf)
+    memory_defaults = _resources(options, conf, may_limit=host.may_limit)
     stop_signal = options.stop_signal or (signals.parse(image.stop_signal) if image and image.stop_signal else 15)
     return ContainerConfig(
         id=host.id, name=host.name, created=host.created,
@@ -277,11 +279,11 @@ def _complete(check: Healthcheck) -> Healthcheck:
     return check.replace(interval=check.interval or 30 * 10**9, timeout=check.timeout or 30 * 10**9, retries=check.retries or 3)
 
 
-def _network(options: CreateOptions, conf: ContainersConf) -> tuple[Namespace, tuple[NetworkAttachment, ...]]:
+def _network(options: CreateOptions, conf: ContainersConf, *, rootless: bool) -> tuple[Namespace, tuple[NetworkAttachment, ...]]:
     """(network mode, networks joined)."""
     net_ns = options.net_ns or _configured(conf.netns)
     if net_ns.mode in ("private", "default", ""):
-        net_ns = Namespace(mode="bridge")
+        net_ns = Namespace(mode=conf.default_rootless_network_cmd if rootless and not options.networks else "bridge")
     if net_ns.mode != "bridge":
         return net_ns, ()
     default = conf.default_network or "podman"
@@ -353,8 +355,13 @@ def _sysctls(options: CreateOptions, conf: ContainersConf, net_ns: Namespace) ->
     return decided
 
 
-def _resources(options: CreateOptions, conf: ContainersConf) -> limits.Resources:
+def _resources(options: CreateOptions, conf: ContainersConf, *, may_limit: bool) -> limits.Resources:
     asked = options.resources
+    if not may_limit:
+        if any(value for value in vars(asked).values()):
+            raise Unsupported("resource limits are not supported on cgroups V1 rootless systems",
+                              hint="leave them out, run as root, or boot the host with systemd.unified_cgroup_hierarchy=1")
+        return asked
     if asked.pids_limit is None and options.cgroups != "disabled":
         asked = asked.replace(pids_limit=conf.pids_limit)
     if asked.pids_limit == 0:

@@ -14,7 +14,7 @@ from podling.engine.programs import Programs
 from podling.engine.shapes import Struct
 from podling.errors import Unsupported
 from podling.image.platforms import host_platform
-from podling.linux import cgroups, process
+from podling.linux import cgroups, process, rootless, userns
 from podling.runtime import monitor
 
 TYPE_CHECKING = False
@@ -61,21 +61,34 @@ def _host(engine: Engine, programs: Programs) -> Struct:
     found = cgroups.hierarchies()
     return Struct({
         "arch": platform.architecture, "buildahVersion": "",
-        "cgroupManager": engine.options.cgroup_manager or conf.cgroup_manager,
+        "cgroupManager": engine.cgroup_manager,
         "cgroupVersion": "v2" if found.layout == "v2" else "v1", "cgroupLayout": found.layout,
         "cgroupControllers": list(cgroups.controllers(found)), "conmon": _conmon(engine, programs), "cpus": os.cpu_count() or 1,
         "cpuUtilization": _cpu_utilization(), "databaseBackend": "sqlite", "distribution": distribution,
         "eventLogger": engine.options.events_backend or conf.events_logger, "hostname": system.nodename,
-        "idMappings": Struct({"gidmap": None, "uidmap": None}), "kernel": system.release, "logDriver": conf.log_driver,
+        "idMappings": _id_mappings(engine), "kernel": system.release, "logDriver": conf.log_driver,
         "memFree": memory["MemFree"], "memTotal": memory["MemTotal"], "networkBackend": "netavark",
         "networkBackendInfo": _network_backend(engine, programs), "ociRuntime": _runtime(engine, programs), "os": "linux",
-        "remoteSocket": Struct({"path": "/run/podman/podman.sock", "exists": os.path.exists("/run/podman/podman.sock")}),
-        "rootlessNetworkCmd": "pasta", "serviceIsRemote": False, "security": _security(engine),
+        "remoteSocket": Struct({"path": _socket(engine), "exists": os.path.exists(_socket(engine))}),
+        "rootlessNetworkCmd": conf.default_rootless_network_cmd, "serviceIsRemote": False, "security": _security(engine),
         "slirp4netns": Struct({"executable": slirp.path, "package": slirp.package, "version": slirp.version}),
         "pasta": Struct({"executable": pasta.path, "package": pasta.package, "version": pasta.version}),
         "swapFree": memory["SwapFree"], "swapTotal": memory["SwapTotal"], "uptime": _uptime(), "variant": platform.variant,
         "linkmode": "dynamic",
     })
+
+
+def _socket(engine: Engine) -> str:
+    """Where Podman's service listens."""
+    return f"{rootless.runtime_directory(engine.owner) if engine.owner else '/run'}/podman/podman.sock"
+
+
+def _id_mappings(engine: Engine) -> Struct:
+    """The ids of the user's namespace; root has none."""
+    if not engine.rootless:
+        return Struct({"gidmap": None, "uidmap": None})
+    return Struct({name: [Struct({"container_id": ids.inside, "host_id": ids.outside, "size": ids.size}) for ids in ranges]
+                   for name, ranges in (("gidmap", userns.gid_map()), ("uidmap", userns.uid_map()))})
 
 
 def _find(engine: Engine, name: str) -> str | None:
@@ -114,7 +127,7 @@ def _security(engine: Engine) -> Struct:
     conf = engine.conf
     return Struct({
         "apparmorEnabled": _first_line("/sys/module/apparmor/parameters/enabled") == "Y",
-        "capabilities": ",".join(conf.default_capabilities), "rootless": os.geteuid() != 0,
+        "capabilities": ",".join(conf.default_capabilities), "rootless": engine.rootless,
         "seccompEnabled": "Seccomp:" in _text("/proc/self/status"),
         "seccompProfilePath": conf.seccomp_profile or "default", "selinuxEnabled": os.path.exists("/sys/fs/selinux/enforce"),
     })
@@ -197,8 +210,12 @@ def _image_count(engine: Engine) -> int:
 
 
 def _graph_options(engine: Engine) -> dict[str, Any]:
-    stores = engine.storage.additional_image_stores
-    return {"overlay.imagestore": ",".join(stores)} if stores else {}
+    stores, program = engine.storage.additional_image_stores, engine.filesystems.mount_program
+    found: dict[str, Any] = {"overlay.imagestore": ",".join(stores)} if stores else {}
+    if program:
+        known = Programs(engine.paths.cache).get(program)
+        found["overlay.mount_program"] = {"Executable": known.path, "Package": known.package, "Version": known.version}
+    return found
 
 
 def _graph_status(engine: Engine) -> dict[str, str]:
@@ -206,7 +223,8 @@ def _graph_status(engine: Engine) -> dict[str, str]:
         return {}
     release = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in os.uname().release.split(".")[:2])
     return {
-        "Backing Filesystem": file_system(engine.paths.graphroot), "Native Overlay Diff": "true", "Supports d_type": "true",
+        "Backing Filesystem": file_system(engine.paths.graphroot), "Supports d_type": "true",
+        "Native Overlay Diff": "false" if engine.filesystems.mount_program else "true",
         "Supports shifting": "true" if release >= _NEW_KERNEL_FOR_ID_MAPS else "false", "Supports volatile": "true",
         "Using metacopy": "false",
     }
@@ -227,7 +245,6 @@ def file_system(path: str) -> str:
 
 def _storage_file() -> str:
     """The storage.conf that counts, "" where there is none."""
-    rootless = os.geteuid() != 0
-    where = layers.places(os.environ, rootless=rootless, home=os.environ.get("HOME", "/"))
+    where = layers.places(os.environ, rootless=rootless.owner() is not None, home=os.environ.get("HOME", "/"))
     found = layers.find(storage_conf.NAME, storage_conf.VARIABLE, os.environ, where, one_main=True)
     return found[0] if found else ""

@@ -108,6 +108,11 @@ def has_capability(name: str) -> bool:
     return bool(capability_sets()["effective"] >> CAPABILITIES.index(name) & 1)
 
 
+def may_raise_limits() -> bool:
+    """Whether this process may set a resource limit above its hard one, and a lower OOM score: root's of a namespace may not."""
+    return is_initial(uid_map()) and has_capability("CAP_SYS_RESOURCE")
+
+
 def bounding_capabilities() -> tuple[str, ...]:
     """The capabilities that this process can hand on, in the kernel's order."""
     return capability_names(capability_sets()["bounding"])
@@ -148,7 +153,7 @@ def _least(value: int, limit: int) -> int:
 
 def clamp_limits(wanted: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
     """:func:`clamp` for this process."""
-    return clamp(wanted, hard_limits(), may_raise=has_capability("CAP_SYS_RESOURCE"))
+    return clamp(wanted, hard_limits(), may_raise=may_raise_limits())
 
 
 def _text(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 from fcntl import ioctl
 
@@ -32,25 +33,59 @@ def path_of(container_id: str, directory: str) -> str:
 def make(path: str) -> None:
     """Make a network namespace with its loopback up, mounted at ``path``; one that is there already is kept.
 
-    This process enters the new namespace for a moment, which is cheaper than a child for it; it has one thread only.
+    This process enters the new namespace for a moment, which is cheaper than a child for it; it has one thread only. An ordinary
+    user could not come back to the host's namespace: a thread enters, and ends there.
     """
     _share(os.path.dirname(path))
     if mounts.is_mounted(path):
         return
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        syscalls.unshare(syscalls.CLONE_NEWNET)
-        try:
-            _loopback_up()
-            syscalls.mount("/proc/thread-self/ns/net", path, None, syscalls.MS_BIND)
-        finally:
-            syscalls.setns(home, syscalls.CLONE_NEWNET)
+        if rootless.owner() is None:
+            _visit(path)
+        else:
+            _stay(path)
     except OSError as error:
         delete(path)
         raise PodlingError("creating network namespace") from error
+
+
+def _visit(path: str) -> None:
+    """Make the namespace and come back."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            _make_here(path)
+        finally:
+            syscalls.setns(home, syscalls.CLONE_NEWNET)
     finally:
         os.close(home)
+
+
+def _stay(path: str) -> None:
+    """Make the namespace in a thread of its own."""
+    failures: list[OSError] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def act() -> None:
+        try:
+            _make_here(path)
+        except OSError as error:
+            failures.append(error)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(act, ())
+    done.acquire()
+    if failures:
+        raise failures[0]
+
+
+def _make_here(path: str) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    _loopback_up()
+    syscalls.mount("/proc/thread-self/ns/net", path, None, syscalls.MS_BIND)
 
 
 def _loopback_up() -> None:

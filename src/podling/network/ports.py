@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.errors import InUse, InvalidArgument, PodlingError
+from podling.errors import InUse, InvalidArgument, PodlingError, Refused
 from podling.values.ports import PortMapping, split_exposed
 
 TYPE_CHECKING = False
@@ -99,7 +99,17 @@ def _port_error(port: PortMapping, number: int, error: OSError, owner: str) -> P
         return InUse(text, hint=hint)
     if error.errno == 99:
         return InvalidArgument(text, hint=f"{port.host_ip} is not an address of this host")
+    if error.errno == 13 and number < 1024:
+        current = _first_unprivileged()
+        return Refused(f"rootlessport cannot expose privileged port {number}, you can add "
+                       f"'net.ipv4.ip_unprivileged_port_start={number}' to /etc/sysctl.conf (currently {current}), or choose a larger "
+                       f"port number (>= {current}): {text[text.index('listen '):]}")
     return PodlingError(text)
+
+
+def _first_unprivileged() -> int:
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+        return int(file.read())
 
 
 def _bind(protocol: str, host_ip: str, number: int) -> _socket.socket:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidArgument
-from podling.linux import files
+from podling.linux import files, rootless
 from podling.record import Record
 from podling.runtime import users
 from podling.runtime.hosts import Entry, hosts_text, parse_hosts
@@ -262,7 +262,7 @@ def containerenv(config: ContainerConfig, settings: EtcSettings) -> str:
     values: Mapping[str, str] = {"engine": settings.engine, "name": config.name, "id": config.id, "image": config.image_name,
                                  "imageid": config.image_id}
     lines = [f'{name}="{_escape(value)}"' for name, value in values.items()]
-    lines.append(f"rootless={int(os.geteuid() != 0)}")
+    lines.append(f"rootless={int(rootless.owner() is not None)}")
     return "\n".join([*lines, last])
 
 

@@ -11,7 +11,7 @@ import resource
 import stat
 
 from podling.errors import InvalidArgument, NotFound
-from podling.linux import cgroups, files, userns
+from podling.linux import cgroups, files, rootless, userns
 from podling.record import Record
 from podling.runtime import security
 from podling.runtime.mounts import mount_source
@@ -47,6 +47,7 @@ class HostFacts(Record):
 
     cgroup_layout: str = "v2"                       # v1, hybrid, v2
     rootless: bool = False
+    gid_map: tuple[str, ...] = ()                   # of this process' user namespace, "inside:outside:size"; () maps all
     hostname: str = ""
     joined_hostname: str = ""                       # of the container whose UTS namespace is joined
     own_cgroup: str = ""                            # for --cgroups=split
@@ -72,14 +73,15 @@ def gather(config: ContainerConfig, facts: Facts, *, runtime: str = "crun", cach
     Raises NotFound or InvalidArgument for devices that are not there or are none, Unsupported for an AppArmor profile where
     there is no AppArmor.
     """
-    rootless = os.geteuid() != 0
+    who = rootless.owner()
     layout = cgroups.layout()
     filter_ = security.seccomp(config, runtime=runtime, cache=cache)
     return HostFacts(
-        cgroup_layout=layout, rootless=rootless, hostname=os.uname().nodename, joined_hostname=joined_hostname,
+        cgroup_layout=layout, rootless=who is not None, hostname=os.uname().nodename, joined_hostname=joined_hostname,
         own_cgroup=_own_cgroup() if config.cgroups == "split" else "",
+        gid_map=tuple(f"{ids.inside}:{ids.outside}:{ids.size}" for ids in userns.gid_map()) if who else (),
         capabilities=security.bounding_set(),
-        may_raise_limits=userns.has_capability("CAP_SYS_RESOURCE"),
+        may_raise_limits=userns.may_raise_limits(),
         rlimits=rlimits(), oom_score_adj=_oom_score_adj(),
         devices=tuple(_devices(config)), device_numbers=_device_numbers(config),
         sources=_sources(config, facts), destinations=_destinations(config, facts),
@@ -91,7 +93,7 @@ def gather(config: ContainerConfig, facts: Facts, *, runtime: str = "crun", cach
 
 def process_facts() -> HostFacts:
     """The facts that one more process in a container depends on."""
-    return HostFacts(capabilities=security.bounding_set(), may_raise_limits=userns.has_capability("CAP_SYS_RESOURCE"),
+    return HostFacts(capabilities=security.bounding_set(), may_raise_limits=userns.may_raise_limits(),
                      rlimits=rlimits(), oom_score_adj=_oom_score_adj())
 
 

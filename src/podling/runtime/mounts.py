@@ -69,7 +69,7 @@ def _mount(destination: str, kind: str, source: str, options: Iterable[str]) -> 
 
 def _defaults(config: ContainerConfig, host: HostFacts) -> list[dict[str, Any]]:
     restricted = in_user_namespace(config, host)
-    return [_proc(config, restricted), _dev(config), _sys(config, host), _pts(config),
+    return [_proc(config, restricted), _dev(config), _sys(config, host), _pts(config, host),
             _mqueue(config, restricted), *_cgroup(config, host)]
 
 
@@ -100,9 +100,9 @@ def _sys(config: ContainerConfig, host: HostFacts) -> dict[str, Any]:
     return _mount("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro"))
 
 
-def _pts(config: ContainerConfig) -> dict[str, Any]:
+def _pts(config: ContainerConfig, host: HostFacts) -> dict[str, Any]:
     options = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
-    if maps(config.gid_map, 5):
+    if maps(config.gid_map or host.gid_map, 5):
         options.append("gid=5")
     else:
         options.insert(0, "rprivate")

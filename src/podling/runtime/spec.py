@@ -65,7 +65,7 @@ def _process(config: ContainerConfig, facts: Facts, host: HostFacts) -> dict[str
     process: dict[str, Any] = {}
     if config.terminal:
         process["terminal"] = True
-    process["user"] = _user(config, facts)
+    process["user"] = _user(config, facts, host)
     process["args"] = [mount_list.INIT_PATH, "--", *config.command] if config.init else list(config.command)
     process["env"] = _env(config, facts, host)
     process["cwd"] = config.working_dir or "/"
@@ -84,11 +84,11 @@ def _process(config: ContainerConfig, facts: Facts, host: HostFacts) -> dict[str
     return process
 
 
-def _user(config: ContainerConfig, facts: Facts) -> dict[str, Any]:
+def _user(config: ContainerConfig, facts: Facts, host: HostFacts) -> dict[str, Any]:
     user: dict[str, Any] = {"uid": facts.uid, "gid": facts.gid}
     if config.umask:
         user["umask"] = int(config.umask, 8)
-    groups = [gid for gid in facts.groups if mount_list.maps(config.gid_map, gid)]
+    groups = [gid for gid in facts.groups if mount_list.maps(config.gid_map or host.gid_map, gid)]
     if groups:
         user["additionalGids"] = groups
     return user
@@ -210,7 +210,7 @@ def cgroups_path(config: ContainerConfig, host: HostFacts) -> str:
     if config.cgroups == "split":
         return f"{host.own_cgroup}/libpod-payload-{config.id}"
     if config.cgroup_manager == "systemd":
-        slice_ = config.cgroup_parent.rstrip("/").rpartition("/")[2] or SYSTEMD_PARENT
+        slice_ = config.cgroup_parent.rstrip("/").rpartition("/")[2] or ("user.slice" if host.rootless else SYSTEMD_PARENT)
         return f"{slice_}:libpod:{config.id}"
     if host.rootless and not config.cgroup_parent:
         return ""
@@ -258,7 +258,7 @@ def process(command: ExecConfig, config: ContainerConfig, facts: Facts, host: Ho
         env.append(MARK)
     if facts.home and "HOME" not in names:
         env.append(f"HOME={facts.home}")
-    found: dict[str, Any] = {"user": _user(config, facts), "args": list(command.command), "env": env,
+    found: dict[str, Any] = {"user": _user(config, facts, host), "args": list(command.command), "env": env,
                              "cwd": command.working_dir or config.working_dir or "/", "capabilities": sets}
     if command.terminal:
         found["terminal"] = True

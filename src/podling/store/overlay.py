@@ -29,6 +29,7 @@ DRIVERS = ("overlay", "vfs")
 # What a container changes must be told from its upper directory alone, whatever the kernel's defaults are; and an upper
 # directory may get other lowers (an image mounted elsewhere, a store moved), which index=on refuses.
 _FIXED = ("index=off", "redirect_dir=off", "metacopy=off")
+_FIXED_FOR_USERS = ("userxattr", "index=off")    # the other two are off with it, and the kernel refuses to be told so
 _STEERING = ("index", "redirect_dir", "metacopy", "lowerdir", "upperdir", "workdir", "userxattr")
 
 
@@ -60,7 +61,7 @@ class ContainerFilesystems:
         if self.driver not in DRIVERS:
             raise InvalidArgument(f"storage driver {driver!r} is not supported", hint=f"use one of {', '.join(DRIVERS)}")
         words = [word for word in mount_options.split(",") if word and word.partition("=")[0] not in _STEERING]
-        self._options = (*words, *_FIXED, *(("userxattr",) if userxattr else ()))
+        self._options = (*words, *(_FIXED_FOR_USERS if userxattr else _FIXED))
 
     def directory(self, container_id: str) -> str:
         """What a container has in the graph root."""

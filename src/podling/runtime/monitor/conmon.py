@@ -8,7 +8,7 @@ import time
 
 from podling import exitfile, jsontext
 from podling.errors import PodlingError, ProgramFailed, Unsupported
-from podling.linux import cgroups, process
+from podling.linux import cgroups, process, rootless
 from podling.record import Record
 from podling.runtime.monitor import oci
 
@@ -136,7 +136,7 @@ def warm_up() -> None:
     Moving a process into a cgroup has the kernel wait for an RCU grace period, unless one was moved a moment ago. conmon and
     the runtime each move one. Moving ourselves to where we are, in a thread, has the kernel wait while we do other things.
     """
-    if os.geteuid() == 0:                     # an ordinary user moves nothing, and may still want to leave its namespaces
+    if os.geteuid() == 0 and rootless.owner() is None:    # an ordinary user moves nothing
         _thread.start_new_thread(_move_to_own_cgroup, ())
 
 
@@ -194,7 +194,7 @@ class Launch:
     def _place(self) -> None:
         """Move conmon out of this process' cgroup, which may end or be limited, before it forks."""
         config = self.config
-        if config.cgroup_manager != "cgroupfs" or config.cgroups in ("disabled", "no-conmon", "split"):
+        if config.cgroup_manager != "cgroupfs" or config.cgroups in ("disabled", "no-conmon", "split") or rootless.owner():
             return
         cgroup = (config.cgroup_parent or "/libpod_parent") + _CGROUP
         try:

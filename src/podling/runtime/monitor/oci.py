@@ -6,7 +6,7 @@ import os
 
 from podling import jsontext
 from podling.errors import CommandNotFound, NotExecutable, ProgramFailed
-from podling.linux import files, process
+from podling.linux import files, process, rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def environment() -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith(_PREFIXES)}
     kept.setdefault("PATH", _PATH)
-    if os.geteuid() == 0:
+    if rootless.owner() is None:
         kept.pop("XDG_RUNTIME_DIR", None)
     return kept
 
@@ -109,7 +109,8 @@ def update(config: ContainerConfig, resources: Mapping[str, Any], directory: str
 
 def delete(config: ContainerConfig) -> None:
     """Kill what is left of the container in the runtime and remove it there; idempotent."""
-    if config.runtime in ("crun", "runc") and os.geteuid() == 0 and not os.path.exists(f"/run/{config.runtime}/{config.id}"):
+    kept = os.environ.get("XDG_RUNTIME_DIR", "/run") if rootless.owner() else "/run"
+    if config.runtime in ("crun", "runc") and not os.path.exists(f"{kept}/{config.runtime}/{config.id}"):
         return
     done = call(config, "delete", "--force", config.id, check=False)
     if done.status != 0 and state(config) is not None:

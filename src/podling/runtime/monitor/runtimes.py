@@ -88,7 +88,7 @@ def _problem(name: str, path: str, layout: str | None, may_raise_limits: bool | 
         # Older ones refuse a version 2 hierarchy that has controllers beside those of version 1.
         trouble = _has_controllers(unified) and "refuses cgroup version 2 controllers beside version 1 (hybrid)"
     else:
-        may = userns.has_capability("CAP_SYS_RESOURCE") if may_raise_limits is None else may_raise_limits
+        may = userns.may_raise_limits() if may_raise_limits is None else may_raise_limits
         trouble = not may and "needs CAP_SYS_RESOURCE on cgroup version 2"
     if not trouble:
         return ""
