@@ -23,7 +23,7 @@ from podling.network.ports import Reservation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from podling.config.containers import ContainersConf
     from podling.model import ContainerConfig, NetworkStatus
@@ -52,8 +52,9 @@ class Pending:
 
     @property
     def reserved(self) -> tuple[int, ...]:
-        """Sockets that hold the host ports, for conmon to keep."""
-        return self.reservation.fds if self.reservation is not None else ()
+        """Sockets that hold the host ports, and lifelines: descriptors for conmon to keep."""
+        held = self.reservation.fds if self.reservation is not None else ()
+        return held + tuple(fd for part in self.parts for fd in getattr(part, "keep", ()))
 
     def finish(self) -> dict[str, NetworkStatus]:
         """Wait for the drivers; what each network gave, in the order of the container's networks."""
@@ -77,18 +78,34 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
           owner_of: Callable[[], dict[tuple[int, str], str]]) -> Pending:
     """Begin to set up the container's own network; :func:`down` undoes whatever this and ``finish`` got to."""
     mode = config.net_ns.mode
-    if mode not in ("bridge", "none"):
-        raise Unsupported(f"the network mode {mode} is not available yet", hint="use bridge, host, none or container:NAME")
     pending = Pending(_netns(config, runroot))
-    if mode == "none" or not config.networks:
-        namespaces.make(pending.netns)
-        return pending
     try:
+        if mode in ("slirp4netns", "pasta"):
+            part = _mode(mode).begin(config, pending.netns, conf=conf, runroot=runroot, owner_of=owner_of)
+            pending.parts.append(part)
+            pending.planned = part.planned
+            return pending
+        if mode not in ("bridge", "none"):
+            raise Unsupported(f"the network mode {mode} is not available yet", hint="use bridge, host, none or container:NAME")
+        if mode == "none" or not config.networks:
+            namespaces.make(pending.netns)
+            return pending
         _begin_bridge(pending, config, plan.join(config, networks, leases), conf, runroot, owner_of)
     except BaseException:
         pending.abandon()
         raise
     return pending
+
+
+def _mode(mode: str) -> Any:
+    """The module of a mode that needs a program of its own for each container."""
+    if mode == "pasta":
+        from podling.network import pasta
+
+        return pasta
+    from podling.network import slirp
+
+    return slirp
 
 
 def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joined, ...], conf: ContainersConf,
@@ -109,6 +126,8 @@ def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runro
         from podling.network import netavark
 
         failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
+    elif config.net_ns.mode in ("slirp4netns", "pasta"):
+        _mode(config.net_ns.mode).down(config, runroot=runroot)
     namespaces.delete(path)
     if config.net_ns.mode == "bridge":
         leases.release(config.id)
@@ -147,6 +166,8 @@ def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> No
         from podling.network import netavark
 
         netavark.reload(config.id, _netns(config, runroot), conf=conf, runroot=runroot)
+    elif config.net_ns.mode in ("slirp4netns", "pasta"):
+        _mode(config.net_ns.mode).reload(config, _netns(config, runroot), conf=conf, runroot=runroot)
 
 
 def _netns(config: ContainerConfig, runroot: str) -> str:
