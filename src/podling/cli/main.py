@@ -25,10 +25,15 @@ LONG = "Manage containers and images"
 # Path of a command -> module in podling.cli.commands and name in it.
 COMMANDS = {
     "attach": "attach:ATTACH",
+    "commit": "commit:COMMIT",
+    "cp": "cp:CP",
     "create": "run:CREATE",
+    "diff": "diff:DIFF",
     "exec": "exec:EXEC",
+    "export": "commit:EXPORT",
     "kill": "lifecycle:KILL",
     "logs": "logs:LOGS",
+    "mount": "mount:MOUNT",
     "pause": "lifecycle:PAUSE",
     "port": "port:PORT",
     "ps": "ps:PS",
@@ -39,6 +44,8 @@ COMMANDS = {
     "start": "lifecycle:START",
     "stop": "lifecycle:STOP",
     "top": "top:TOP",
+    "umount": "mount:UNMOUNT",
+    "unmount": "mount:UNMOUNT",
     "unpause": "lifecycle:UNPAUSE",
     "wait": "lifecycle:WAIT",
 
@@ -60,17 +67,23 @@ COMMANDS = {
     "logout": "login:LOGOUT",
     "version": "system:VERSION",
 
+    "container diff": "diff:CONTAINER_DIFF",
     "container cleanup": "cleanup:CLEANUP",
     "container exists": "exists:CONTAINER_EXISTS",
     "container inspect": "inspect:CONTAINER_INSPECT",
     "container list": "ps:LIST",
     "container ls": "ps:LIST",
+    "image diff": "diff:IMAGE_DIFF",
     "image exists": "exists:IMAGE_EXISTS",
     "image inspect": "inspect:IMAGE_INSPECT",
     "image list": "images:IMAGE_LIST",
     "image ls": "images:IMAGE_LIST",
+    "image mount": "mount:IMAGE_MOUNT",
     "image prune": "images:IMAGE_PRUNE",
     "image rm": "images:IMAGE_RM",
+    "image tree": "image_tree:TREE",
+    "image umount": "mount:IMAGE_UNMOUNT",
+    "image unmount": "mount:IMAGE_UNMOUNT",
     "image sign": "sign:SIGN",
     "image trust set": "trust:SET",
     "image trust show": "trust:SHOW",
@@ -90,7 +103,8 @@ COMMANDS = {
 }
 # Commands that have a second spelling in a group.
 for _group, _names in (
-    ("container", "attach create exec kill logs pause port ps rename restart rm run start stop top unpause wait"),
+    ("container", ("attach commit cp create exec export kill logs mount pause port ps rename restart rm run start stop top "
+                   "umount unmount unpause wait")),
     ("image", "history import load pull push save tag untag"),
 ):
     for _name in _names.split():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 # Group (or "" for the program itself) -> the commands missing in it; "*" means the whole group.
 MISSING: dict[str, str] = {
-    "": "auto-update build commit compose cp diff events export init mount umount unmount search stats unshare update",
-    "container": "checkpoint clone commit cp diff export init mount umount unmount prune restore runlabel stats update",
-    "image": "build diff mount umount unmount scp search tree",
+    "": "auto-update build compose events init search stats unshare update",
+    "container": "checkpoint clone init prune restore runlabel stats update",
+    "image": "build scp search",
     "network": "connect create disconnect prune reload rm remove update",
     "volume": "export import mount unmount reload",
     "system": "check connection df events migrate prune renumber reset service",

@@ -121,6 +121,7 @@ def remove_image(engine: Engine, image: Image, *, force: bool, prune_parents: bo
         for container_id in engine.images.containers_using(image.id):
             _remove_container(engine, container_id)
     parent = ancestry.parent(engine.database, image.id) if prune_parents and not image.store else ""
+    _release_mount(engine, image, force=force)
     engine.images.remove(image)
     deleted = [image.id]
     while parent:
@@ -133,6 +134,17 @@ def remove_image(engine: Engine, image: Image, *, force: bool, prune_parents: bo
             break
         deleted.append(orphan.id)
     return RemovedImages(untagged=image.names, deleted=tuple(deleted))
+
+
+def _release_mount(engine: Engine, image: Image, *, force: bool) -> None:
+    """InUse where a user has the image mounted; with ``force`` that ends."""
+    from podling.engine.rootfs import ImageMounts
+
+    mounts = ImageMounts(engine)
+    if force:
+        mounts.filesystems.remove(image.id)
+    else:
+        mounts.check_unused(image.id)
 
 
 def _remove_container(engine: Engine, container_id: str) -> None:
@@ -152,6 +164,7 @@ def prune(engine: Engine, filters: dict[str, tuple[str, ...]], *, every: bool = 
         if listed.containers:
             continue
         try:
+            _release_mount(engine, listed.image, force=False)
             engine.images.remove(listed.image)
         except (InUse, NoSuchImage):
             continue                             # another command took or removed it meanwhile

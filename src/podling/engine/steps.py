@@ -57,7 +57,8 @@ def _rootfs_up(starting: Starting, facts: Facts) -> Facts:
 
 
 def _rootfs_down(engine: Engine, config: ContainerConfig) -> None:
-    engine.filesystems.unmount(config.id)
+    if not os.path.exists(f"{engine.paths.container(config.id)}/mounted"):  # by a user: engine.rootfs
+        engine.filesystems.unmount(config.id)
 
 
 # --- volumes and image mounts -----------------------------------------------------------------------------------------
@@ -176,7 +177,8 @@ def _etc_up(starting: Starting, facts: Facts) -> Facts:
     facts = facts.replace(bundle=starting.run, uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
     starting.host = host.gather(config, facts, runtime=config.runtime, cache=engine.paths.cache,
                                 joined_hostname=_joined_hostname(engine, config))
-    settings = etc.EtcSettings(base_hosts=engine.conf.base_hosts_file, host_internal=engine.conf.host_containers_internal_ip,
+    host_internal = engine.conf.host_containers_internal_ip or (starting.network.host if starting.network else "")
+    settings = etc.EtcSettings(base_hosts=engine.conf.base_hosts_file, host_internal=host_internal,
                                engine=f"podling-{__version__}", graphroot=engine.paths.graphroot,
                                shared=_shared_files(engine, config))
     return facts.replace(etc_files=etc.write_files(config, facts, starting.run, settings,
@@ -270,8 +272,13 @@ def up(starting: Starting) -> Facts:
     """Run every step; the caller undoes them by :func:`down`."""
     os.makedirs(starting.run, 0o700, exist_ok=True)
     facts = Facts()
-    for _, step_up, _ in STEPS:
-        facts = step_up(starting, facts)
+    try:
+        for _, step_up, _ in STEPS:
+            facts = step_up(starting, facts)
+    except BaseException:
+        if starting.network is not None:
+            starting.network.abandon()           # its drivers hold the lock that taking them down needs
+        raise
     return facts
 
 

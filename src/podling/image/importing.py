@@ -52,7 +52,13 @@ def import_tar(images: Images, read: Callable[[int], bytes], *, names: Iterable[
 
 def apply_changes(changes: Iterable[str]) -> dict[str, Any]:
     """The ``config`` of an image that Dockerfile instructions describe: ``CMD ["sh"]`` or ``CMD=sh``."""
-    config: dict[str, Any] = {}
+    return change_config({}, changes)
+
+
+def change_config(config: dict[str, Any], changes: Iterable[str], *, docker: bool = True) -> dict[str, Any]:
+    """A ``config`` changed by Dockerfile instructions; the given one stays. OCI's format has no ``docker`` fields (OnBuild)."""
+    config = {key: dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+              for key, value in config.items() if docker or key not in ("OnBuild", "Healthcheck", "Shell")}
     for change in changes:
         word, value = _split(change)
         if word not in INSTRUCTIONS:
