@@ -141,12 +141,13 @@ def _opened(fields: Fields, passphrase: str) -> bytes:
                              p=costs.integer("p"), dklen=SecretBox.KEY_SIZE, maxmem=_MOST_MEMORY)
     except (ValueError, OverflowError, MemoryError) as error:
         raise Corrupt(f"{fields.where}: scrypt: {error}") from None
+    nonce = _base64(cipher, "nonce")
+    if len(nonce) != SecretBox.NONCE_SIZE:
+        raise Corrupt(f"{fields.where}: the nonce has {len(nonce)} bytes, not {SecretBox.NONCE_SIZE}")
     try:
-        return SecretBox(key).decrypt(_base64(fields, "ciphertext"), _base64(cipher, "nonce"))
+        return SecretBox(key).decrypt(_base64(fields, "ciphertext"), nonce)
     except CryptoError:
         raise InvalidArgument(f"{fields.where}: decrypt: the passphrase is wrong, or the key is damaged") from None
-    except ValueError as error:
-        raise Corrupt(f"{fields.where}: {error}") from None
 
 
 def _base64(fields: Fields, name: str) -> bytes:
