@@ -207,10 +207,12 @@ def _network_settings(subject: _Subject) -> Struct:
             config, state = owner
     networks = {network.network: _network(subject.engine, config, network, state.network.get(network.network))
                 for network in config.networks}
+    shown = state.network                                # of slirp4netns and pasta nobody outside can use the addresses
     if config.net_ns.mode in ("host", "none", "slirp4netns", "pasta"):
+        shown = {}
         networks = {config.net_ns.mode: Struct({"EndpointID": "", **addresses(None), "NetworkID": config.net_ns.mode,
                                                 "DriverOpts": None, "IPAMConfig": None, "Links": None})}
-    first = next(iter(state.network.values())) if len(state.network) == 1 and len(networks) == 1 else None
+    first = next(iter(shown.values())) if len(shown) == 1 and len(networks) == 1 else None
     return Struct({
         "EndpointID": "", **addresses(first), "Bridge": "", "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0, "Ports": _port_bindings(config, exposed=config.net_ns.mode != "none"),

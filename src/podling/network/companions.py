@@ -12,37 +12,13 @@ import select
 
 from podling import log
 from podling.errors import PodlingError
-from podling.linux import files, process, syscalls
+from podling.linux import files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _END_SECONDS = 5.0
-
-
-class inside:  # noqa: N801  reads as a verb: with inside(netns): ...
-    """``with inside(path):`` this thread, and the programs that it starts, are in the network namespace at ``path``; "" changes nothing."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._home = -1
-
-    def __enter__(self) -> None:
-        if not self.path:
-            return
-        there = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            syscalls.setns(there, syscalls.CLONE_NEWNET)
-        finally:
-            os.close(there)
-
-    def __exit__(self, *_: object) -> None:
-        if self._home >= 0:
-            syscalls.setns(self._home, syscalls.CLONE_NEWNET)
-            os.close(self._home)
-            self._home = -1
 
 
 class Lifeline:

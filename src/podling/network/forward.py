@@ -15,7 +15,7 @@ import sys
 from podling.errors import InUse, InvalidArgument, PodlingError, Refused
 from podling.linux import files, process
 from podling.network import companions, transparent
-from podling.network.companions import inside
+from podling.network.namespaces import inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _error(port: PortMapping, number: int, error: OSError, owner_of: Callable[[]
         start = files.read_bytes(_UNPRIVILEGED, 64).decode().strip()
         return Refused(f"rootlessport cannot expose privileged port {number}, you can add "
                        f"'net.ipv4.ip_unprivileged_port_start={number}' to /etc/sysctl.conf (currently {start}), or choose a larger "
-                       f"port number (>= {start}): {words}", hint=f"sudo sysctl net.ipv4.ip_unprivileged_port_start={number}")
+                       f"port number (>= {start}): {words}", hint=f"to allow it: sudo sysctl net.ipv4.ip_unprivileged_port_start={number}")
     if error.errno == 98:
         owner = owner_of().get((number, port.protocol), "")
         return InUse(f"rootlessport {words}", hint=f"container {owner} has it: stop it, or publish another port" if owner else
@@ -164,9 +164,9 @@ def begin(container_id: str, listening: Listening, targets: Iterable[str], *, ne
     lines += [f"{protocol} {sock.fileno()} {number}" for protocol, number, sock in listening.sockets]
     source = os.path.realpath(f"{os.path.dirname(__file__)}/../..")
     argv = [sys.executable or "/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(life), container_id, source]
-    with inside(netns):
-        child = process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, cwd="/", env={}, new_session=True,
-                              pass_fds=[life, *(sock.fileno() for _, _, sock in listening.sockets)])
+    passed = [life, *(sock.fileno() for _, _, sock in listening.sockets)]
+    child = inside(netns, lambda: process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, cwd="/", env={},
+                                                new_session=True, pass_fds=passed))
     try:
         companions.remember(_record(container_id, runroot), child.pid)
         listening.close()

@@ -12,6 +12,10 @@ from podling.linux import mounts, rootless, syscalls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 else:
     import _socket
 
@@ -44,7 +48,7 @@ def make(path: str) -> None:
         if rootless.owner() is None:
             _visit(path)
         else:
-            _stay(path)
+            _in_thread(lambda: _make_here(path))
     except OSError as error:
         delete(path)
         raise PodlingError("creating network namespace") from error
@@ -62,24 +66,45 @@ def _visit(path: str) -> None:
         os.close(home)
 
 
-def _stay(path: str) -> None:
-    """Make the namespace in a thread of its own."""
-    failures: list[OSError] = []
+def inside(path: str, act: Callable[[], T]) -> T:
+    """What ``act`` returns when it is done in the namespace at ``path``; programs that it starts are there too. "": in our own.
+
+    A thread enters and ends there, since an ordinary user cannot come back to the host's namespace.
+    """
+    if not path:
+        return act()
+
+    def enter() -> T:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(fd, syscalls.CLONE_NEWNET)
+        finally:
+            os.close(fd)
+        return act()
+
+    return _in_thread(enter)
+
+
+def _in_thread(act: Callable[[], T]) -> T:
+    """Do something in a thread of its own, which may change its namespaces."""
+    results: list[T] = []
+    failures: list[PodlingError | OSError] = []
     done = _thread.allocate_lock()
     done.acquire()
 
-    def act() -> None:
+    def run() -> None:
         try:
-            _make_here(path)
-        except OSError as error:
+            results.append(act())
+        except (PodlingError, OSError) as error:           # raised where it is waited for
             failures.append(error)
         finally:
             done.release()
 
-    _thread.start_new_thread(act, ())
+    _thread.start_new_thread(run, ())
     done.acquire()
     if failures:
         raise failures[0]
+    return results[0]
 
 
 def _make_here(path: str) -> None:

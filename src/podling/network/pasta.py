@@ -169,6 +169,8 @@ class Pending:
     def __init__(self, planned: dict[str, NetworkStatus], program: Program) -> None:
         self.planned = planned
         self._program = program
+        # by which the container reaches this host: not by an address that is its own as well
+        self.host = next((gateway for status in planned.values() for gateway in status.gateways), "none")
 
     def finish(self) -> dict[str, NetworkStatus]:
         """Wait until packets flow and ports are forwarded. PodlingError with pasta's words."""

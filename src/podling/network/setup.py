@@ -56,6 +56,11 @@ class Pending:
         held = self.reservation.fds if self.reservation is not None else ()
         return held + tuple(fd for part in self.parts for fd in getattr(part, "keep", ()))
 
+    @property
+    def host(self) -> str:
+        """By which address the container reaches this host, where that is not its gateway's: "" or "none" for none known."""
+        return next((part.host for part in self.parts if hasattr(part, "host")), "")
+
     def finish(self) -> dict[str, NetworkStatus]:
         """Wait for the drivers; what each network gave, in the order of the container's networks."""
         found = dict(self.planned)

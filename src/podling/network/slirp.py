@@ -15,6 +15,7 @@ from podling.linux import process
 from podling.model import NetworkStatus
 from podling.network import companions, forward, namespaces
 from podling.network.addresses import format_address, parse_address, parse_subnet
+from podling.network.outward import outward_addresses
 from podling.network.programs import find_helper
 from podling.record import Record
 
@@ -161,6 +162,13 @@ class Pending:
         self.api = ""
 
     @property
+    def host(self) -> str:
+        """An address by which the container reaches this host, "" for the one that the host talks from."""
+        if self._options.allow_host_loopback and not outward_addresses():
+            return self._options.address(2)
+        return ""
+
+    @property
     def keep(self) -> tuple[int, ...]:
         """What conmon holds for as long as it lives."""
         return (self.lifeline.far,) if self.lifeline is not None else ()
@@ -229,7 +237,7 @@ def launch(options: Options, netns: str, *, conf: ContainersConf, record: str, l
 
 def _no_duplicate_detection(netns: str) -> None:
     """The device's IPv6 address is usable at once: nobody else is on its wire."""
-    with companions.inside(netns):
+    def act() -> None:
         try:
             fd = os.open(_NO_DAD, os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:                 # a host without IPv6
@@ -238,6 +246,8 @@ def _no_duplicate_detection(netns: str) -> None:
             os.write(fd, b"0")
         finally:
             os.close(fd)
+
+    namespaces.inside(netns, act)
 
 
 def begin(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot: str,

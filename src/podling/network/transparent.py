@@ -17,7 +17,7 @@ from podling import log
 from podling.errors import PodlingError, explain
 from podling.linux import netlink, process
 from podling.linux.syscalls import BYTE_ORDER
-from podling.network.companions import inside
+from podling.network.namespaces import inside
 
 MARK = 0x706F64                    # "pod"
 _TABLE = 0x706F64
@@ -39,26 +39,28 @@ table inet podling_clients {{
 def prepare(netns: str) -> bool:
     """Have marked packets of the namespace delivered in it; False where the kernel cannot: clients lose their addresses then."""
     try:
-        with inside(netns):
-            fd = os.open(_ACCEPT, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, b"1")
-            finally:
-                os.close(fd)
-            with netlink.Connection(netlink.ROUTE) as route:
-                families = (_INET, _INET6) if os.path.exists("/proc/net/if_inet6") else (_INET,)
-                route.run([request for family in families for request in (_rule(family), _local(family))])
+        inside(netns, _prepare_here)
     except (PodlingError, OSError) as error:
         log.debug(f"clients do not keep their addresses: {explain(error)}")
         return False
     return True
 
 
+def _prepare_here() -> None:
+    fd = os.open(_ACCEPT, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"1")
+    finally:
+        os.close(fd)
+    with netlink.Connection(netlink.ROUTE) as route:
+        families = (_INET, _INET6) if os.path.exists("/proc/net/if_inet6") else (_INET,)
+        route.run([request for family in families for request in (_rule(family), _local(family))])
+
+
 def track(netns: str) -> bool:
     """Have the connection tracker of the namespace mark answers to marked connections; False where it cannot."""
     try:
-        with inside(netns):
-            process.run(["nft", "-f", "-"], input=_TRACKING.encode(), timeout=30.0)
+        inside(netns, lambda: process.run(["nft", "-f", "-"], input=_TRACKING.encode(), timeout=30.0))
     except (PodlingError, OSError) as error:
         log.debug(f"clients of bridged containers do not keep their addresses: {explain(error)}")
         return False
