@@ -103,7 +103,7 @@ def _port_error(port: PortMapping, number: int, error: OSError, owner: str) -> P
         current = _first_unprivileged()
         return Refused(f"rootlessport cannot expose privileged port {number}, you can add "
                        f"'net.ipv4.ip_unprivileged_port_start={number}' to /etc/sysctl.conf (currently {current}), or choose a larger "
-                       f"port number (>= {current}): {text[text.index('listen '):]}")
+                       f"port number (>= {current}): listen {port.protocol} {port.host_ip or '0.0.0.0'}:{number}: bind: {words}")
     return PodlingError(text)
 
 
