@@ -65,6 +65,7 @@ COMMANDS = {
     "inspect": "inspect:INSPECT",
     "login": "login:LOGIN",
     "logout": "login:LOGOUT",
+    "unshare": "unshare:UNSHARE",
     "version": "system:VERSION",
 
     "container diff": "diff:CONTAINER_DIFF",
