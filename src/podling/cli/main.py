@@ -93,6 +93,8 @@ COMMANDS = {
     "network list": "network:LS",
     "network ls": "network:LS",
     "system info": "system:INFO",
+    "system migrate": "system_upkeep:MIGRATE",
+    "system reset": "system_upkeep:RESET",
     "volume create": "volume:CREATE",
     "volume exists": "exists:VOLUME_EXISTS",
     "volume inspect": "inspect:VOLUME_INSPECT",
