@@ -9,7 +9,7 @@ MISSING: dict[str, str] = {
     "image": "build scp search",
     "network": "connect create disconnect prune reload rm remove update",
     "volume": "export import mount unmount reload",
-    "system": "check connection df events migrate prune renumber reset service",
+    "system": "check connection df events prune renumber service",
     "artifact": "* add extract inspect list ls pull push remove rm",
     "buildx": "* build inspect prune version",
     "farm": "* build create list ls remove rm update",
