@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Group (or "" for the program itself) -> the commands missing in it; "*" means the whole group.
 MISSING: dict[str, str] = {
-    "": "auto-update build compose events init search stats unshare update",
+    "": "auto-update build compose events init search stats update",
     "container": "checkpoint clone init prune restore runlabel stats update",
     "image": "build scp search",
     "network": "connect create disconnect prune reload rm remove update",
