@@ -22,8 +22,11 @@ def name(world):
 
 def start(cgroup):
     """A process in the cgroup with a child of its own, and its pid."""
-    pid = process.spawn(["sh", "-c", "sleep 60 & exec sleep 61"], new_session=True)
-    cgroups.enter(cgroup, pid)
+    reader, writer = os.pipe()
+    pid = process.spawn(["sh", "-c", "read go; sleep 60 & exec sleep 61"], stdin=reader, new_session=True)
+    os.close(reader)
+    cgroups.enter(cgroup, pid)               # into all hierarchies, before it has a child
+    os.close(writer)
     return pid
 
 
