@@ -68,6 +68,13 @@ def test_exit_codes_are_podmans(podling: Callable[..., str]) -> None:
     assert podling("ps", "-aq") == ""
 
 
+def test_a_start_that_fails_while_the_network_is_made_ends_and_leaves_nothing(world: World, podling: Callable[..., str]) -> None:
+    podling("run", "--rm", "bb", "no-such-program", status=127)
+    podling("run", "--rm", "-u", "nobody-known", "bb", "true", status=125)
+    assert podling("run", "--rm", "bb", "echo", "next") == "next\n"
+    world.assert_nothing_left()
+
+
 def test_stop_sends_the_signal_and_keeps_the_exit_code(world: World, podling: Callable[..., str]) -> None:
     podling("run", "-d", "--name", "c", "--network", "none", "bb", "sh", "-c", OBEYS)
     wait_for(world, podling, "c", "ready")
