@@ -99,3 +99,12 @@ def test_load_and_rmi_killed(world: World, image: str, busybox: Path) -> None:
     world.run("podling", "rmi", "-af")
     world.assert_nothing_left()
     assert not list(world.path("/var/lib/containers/podling/layers").iterdir())
+
+
+def test_a_runtime_killed_while_it_protects_itself(world: World, image: str) -> None:
+    """crun and runc execute a bind mount of themselves, which a kill in that instant leaves behind."""
+    name = world.run("podling", "run", "-d", "--network", "none", image, "sleep", "100").stdout.strip()
+    left = f"/run/containers/podling/containers/{name}/crun.aBcDeF"
+    world.run("sh", "-ec", f"touch {left}; mount --bind /bin/true {left}")
+    world.run("podling", "rm", "-f", "-t", "0", name)
+    world.assert_nothing_left()

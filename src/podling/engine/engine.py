@@ -82,6 +82,7 @@ class Engine:
         self.owner = rootless.owner()            # the ordinary user whose engine this is, None for root's
         os.makedirs(paths.graphroot, 0o700, exist_ok=True)
         os.makedirs(paths.locks, 0o700, exist_ok=True)
+        os.environ["PODLING_RUN_DIRECTORIES"] = f"{paths.runroot}/containers"    # for the programs that the monitor starts
         self.database = Database(paths.database)
         self.containers = Containers(self.database, paths.exits)
         self._images: Images | None = None

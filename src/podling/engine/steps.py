@@ -211,7 +211,11 @@ def _bundle_up(starting: Starting, facts: Facts) -> Facts:
 
 
 def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
-    remove_tree(engine.paths.run(config.id))
+    run = engine.paths.run(config.id)
+    for name in os.listdir(run) if os.path.isdir(run) else ():
+        if name.startswith(("crun.", "runc.")):      # of a runtime that was killed: see monitor.oci.environment
+            mounts.unmount(f"{run}/{name}", lazy=True)
+    remove_tree(run)
 
 
 # --- monitor ----------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_environment_for_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "x")
     monkeypatch.delenv("PATH")
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    found = oci.environment()
+    found = oci.environment("c0ffee")
     assert found["PATH"].startswith("/usr/local/sbin")
     assert {"LC_ALL", "CONTAINERS_CONF"} <= set(found)
     assert not {"SECRET", "XDG_RUNTIME_DIR"} & set(found)

@@ -38,7 +38,7 @@ def exec_direct(config: ContainerConfig, session: ExecConfig, document: dict[str
             argv += ["--preserve-fds", str(session.preserve_fds)]
         with relay.Relay(takes_input=session.stdin_open, log=f"{bundle}/oci-log") as streams_:
             stdin, stdout, stderr = streams_.for_program
-            pid = process.spawn([*argv, config.id], stdin=stdin, stdout=stdout, stderr=stderr, env=oci.environment(),
+            pid = process.spawn([*argv, config.id], stdin=stdin, stdout=stdout, stderr=stderr, env=oci.environment(config.id),
                                 pass_fds=range(3, 3 + session.preserve_fds))
             status = _wait_as_one(pid, streams_)
         if status:

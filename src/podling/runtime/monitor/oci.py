@@ -6,7 +6,7 @@ import os
 
 from podling import jsontext
 from podling.errors import CommandNotFound, NotExecutable, ProgramFailed
-from podling.linux import files, process, rootless
+from podling.linux import cgroups, files, process, rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _SECONDS = 240.0             # no command of a runtime takes that long, unless t
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME",
                 "XDG_DATA_HOME", "XDG_CACHE_HOME")
 _PREFIXES = ("LC_", "CONTAINERS_", "_CONTAINERS_", "PODLING_")
+RUN_DIRECTORIES = "PODLING_RUN_DIRECTORIES"   # where an engine has the directories of its running containers
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -29,23 +30,27 @@ class RuntimeFailed(ProgramFailed):
     exit_code = 126
 
 
-def environment() -> dict[str, str]:
-    """The environment for conmon, the runtime and the exit command.
+def environment(container_id: str) -> dict[str, str]:
+    """The environment for conmon, the runtime and the exit command of a container.
 
     Root's has no XDG_RUNTIME_DIR: the runtimes would keep their state there, and whoever comes later from another login
-    would not find the container.
+    would not find the container. Against a container that overwrites them (CVE-2019-5736) the runtimes execute a read-only
+    bind mount of themselves, made in _LIBCONTAINER_STATEDIR for an instant: one that was killed in it leaves the mount behind,
+    and there it is found again when the container is taken down.
     """
     kept = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith(_PREFIXES)}
     kept.setdefault("PATH", _PATH)
     if rootless.owner() is None:
         kept.pop("XDG_RUNTIME_DIR", None)
+    if RUN_DIRECTORIES in os.environ:
+        kept["_LIBCONTAINER_STATEDIR"] = f"{os.environ[RUN_DIRECTORIES]}/{container_id}"
     return kept
 
 
 def call(config: ContainerConfig, *words: str, check: bool = True, stdin: bytes = b"") -> process.Completed:
     """Run a command of the container's runtime; its failure as :func:`failure` tells it."""
     argv = [config.runtime_path, *words]
-    done = process.run(argv, input=stdin, env=environment(), timeout=_SECONDS, check=False)
+    done = process.run(argv, input=stdin, env=environment(config.id), timeout=_SECONDS, check=False)
     if check and done.status != 0:
         raise failure(config.runtime, done.stderr.decode(errors="replace"), argv=tuple(argv), status=done.status)
     return done
@@ -68,6 +73,13 @@ def kill(config: ContainerConfig, signal: int, *, every: bool = False, pid: int 
     if pid and (private or not every):
         # Where the pid namespace is the container's own, the kernel kills all of it with its first process.
         return process.kill(pid, start, signal)
+    if pid and rootless.owner() and cgroups.layout() != "v2":
+        # Without a cgroup the runtime does not find the container's processes among the host's.
+        below = process.descendants(pid)
+        found = process.kill(pid, start, signal)
+        for other, its_start in below if found else ():
+            process.kill(other, its_start, signal)
+        return found
     words = ["kill", "--all"] if every and not private else ["kill"]
     done = call(config, *words, config.id, str(int(signal)), check=False)
     if done.status == 0:
