@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import http.server
 import json
+import threading
 from typing import Any
 
 from cryptography import x509
@@ -93,8 +95,12 @@ class Sigstore:
         body = {"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": {
             "data": {"hash": {"algorithm": "sha256", "value": hashlib.sha256(content).hexdigest()}},
             "signature": {"content": _base64(signature), "publicKey": {"content": _base64(signer)}}}}
+        return self.promise_for({**body, **changes}, at=at)
+
+    def promise_for(self, body: Any, *, at: float | None = None) -> str:
+        """What the log gives for an entry."""
         seconds = datetime.datetime.now(datetime.UTC).timestamp() if at is None else at
-        entry = {"body": _base64(json.dumps({**body, **changes}).encode()), "integratedTime": int(seconds), "logIndex": 7,
+        entry = {"body": _base64(json.dumps(body).encode()), "integratedTime": int(seconds), "logIndex": 7,
                  "logID": hashlib.sha256(pem(self.log_key)).hexdigest()}
         canonical = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
         promise = self.log_key.sign(canonical, ec.ECDSA(hashes.SHA256()))
@@ -111,6 +117,66 @@ class Sigstore:
             SIGNATURE_ANNOTATION: _base64(signature), CERTIFICATE_ANNOTATION: leaf.decode(),
             CHAIN_ANNOTATION: (pem(self.between) + pem(self.root)).decode(),
             BUNDLE_ANNOTATION: self.promise(leaf, signature, content, at=at)})
+
+
+class Services:
+    """Fulcio and Rekor on a loopback port, as a context; ``token`` is what Fulcio takes for proof of identity."""
+
+    def __init__(self, authority: Sigstore) -> None:
+        self.authority = authority
+        claims = base64.urlsafe_b64encode(json.dumps({"iss": ISSUER, "sub": "123", "email": MAIL}).encode()).rstrip(b"=").decode()
+        self.token = f"head.{claims}.proof"
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, answer = owner.answer(self.path, body, self.headers.get("Authorization", ""))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                """Quiet."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self) -> Services:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, path: str, body: Any, login: str) -> tuple[int, bytes]:
+        """(status, body)."""
+        if path == "/api/v1/signingCert":
+            if login != f"Bearer {self.token}":
+                return 401, b'{"message": "who are you?"}'
+            key = serialization.load_der_public_key(base64.b64decode(body["publicKey"]["content"]))
+            assert isinstance(key, ec.EllipticCurvePublicKey)
+            key.verify(base64.b64decode(body["signedEmailAddress"]), MAIL.encode(), ec.ECDSA(hashes.SHA256()))
+            leaf = self.authority.leaf(_Public(key))
+            return 201, pem(leaf) + pem(self.authority.between) + pem(self.authority.root)
+        if path == "/api/v1/log/entries":
+            said = body["spec"]
+            promise = json.loads(self.authority.promise_for(body))
+            entry = {**promise["Payload"], "verification": {"signedEntryTimestamp": promise["SignedEntryTimestamp"]}}
+            return 201, json.dumps({said["data"]["hash"]["value"]: entry}).encode()
+        return 404, b"{}"
+
+
+class _Public:
+    """A public key in the place of a private one."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def public_key(self) -> Any:
+        return self.key
 
 
 def _base64(data: bytes) -> str:

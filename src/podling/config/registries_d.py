@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from podling.config import layers
+from podling.config import layers, yaml
 from podling.config.policy import scopes_of
 from podling.errors import Corrupt
 from podling.linux import files
@@ -119,7 +119,10 @@ def _read(path: str) -> tuple[NamespacePlaces | None, dict[str, NamespacePlaces]
 
 def parse(content: bytes, path: str) -> tuple[NamespacePlaces | None, dict[str, NamespacePlaces]]:
     """As :func:`_read`, from the file's text; Corrupt."""
-    document = _load_yaml(content, path)
+    try:
+        document = yaml.load(content)
+    except ValueError as error:
+        raise _wrong(path, str(error)) from None
     if document is None:
         return None, {}
     if not isinstance(document, dict):
@@ -156,34 +159,6 @@ def _namespace(value: Any, path: str, where: str) -> NamespacePlaces:
         else:
             raise _wrong(path, f"{where}: unknown key {key!r}")
     return NamespacePlaces(**found)
-
-
-def _load_yaml(content: bytes, path: str) -> Any:
-    """The document; a mapping that has a key twice is an error."""
-    from podling import libraries
-
-    libraries.add_site_packages()
-    import yaml  # type: ignore[import-untyped]
-
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class Loader(base):  # type: ignore[misc]
-        """Safe, and without repeated keys."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen = set()
-            for key, _ in node.value:
-                name = (key.tag, key.value) if isinstance(key.value, str) else None
-                if name is not None and name in seen:
-                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} is there twice")
-                seen.add(name)
-            return super().construct_mapping(node, deep=deep)
-
-    try:
-        return yaml.load(content, Loader)  # noqa: S506  it is a safe one
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, OverflowError) as error:
-        words = " ".join(str(error).split())[:300] or "nested too deeply"
-        raise _wrong(path, words) from None
 
 
 def _wrong(path: str, why: str) -> Corrupt:

@@ -74,6 +74,7 @@ class PushOptions(Record):
     remove_signatures: bool = False
     sign_by: str | None = None               # a GPG key
     sign_by_sigstore_private_key: str | None = None   # path
+    sign_by_sigstore: str | None = None      # path of a file of parameters
     sign_passphrase_file: str | None = None  # path; its first line unlocks either key
     sign_passphrase: str | None = None
     registry: RegistryOptions = RegistryOptions()

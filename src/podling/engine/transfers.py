@@ -267,7 +267,7 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
         _check_unsigned(engine, image)
     place = parse_place(destination or "")
     if place is not None and place.transport != "docker":
-        if options.sign_by or options.sign_by_sigstore_private_key:
+        if options.sign_by or options.sign_by_sigstore_private_key or options.sign_by_sigstore:
             raise InvalidArgument(f"cannot determine canonical Docker reference for destination {place}",
                                   hint="only images in registries are signed")
         return _push_place(engine, image, place, options)
@@ -303,7 +303,7 @@ def _check_unsigned(engine: Engine, image: Image) -> None:
 
 def _signing(options: PushOptions, wanted: Reference, target: Reference) -> Signing | None:
     """Who signs what is pushed, None for nobody."""
-    if not options.sign_by and not options.sign_by_sigstore_private_key:
+    if not (options.sign_by or options.sign_by_sigstore_private_key or options.sign_by_sigstore):
         return None
     from podling.image.signatures.signing import Signers, Signing
 
@@ -311,6 +311,8 @@ def _signing(options: PushOptions, wanted: Reference, target: Reference) -> Sign
     if options.sign_passphrase_file is not None:
         passphrase = trust.read_passphrase(options.sign_passphrase_file)
     signers = Signers(gpg_key=options.sign_by or "", key_file=options.sign_by_sigstore_private_key or "", passphrase=passphrase)
+    if options.sign_by_sigstore:
+        signers = trust.sigstore_signers(options.sign_by_sigstore, signers)
     return Signing(signers, trust.signature_places(), wanted=wanted, reference=target)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from podling import jsontext
-from podling.config import policy, registries_d, requirements
+from podling.config import policy, registries_d, requirements, sigstore
 from podling.config.requirements import ACCEPT, REJECT, SIGNED_BY, SIGSTORE_SIGNED
 from podling.errors import Corrupt, InvalidArgument, PodlingError, explain
 from podling.image.policy import Gate
-from podling.linux import files
+from podling.linux import files, rootless
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from podling.config.policy import Policy
     from podling.config.registries_d import SignaturePlaces
     from podling.config.requirements import KeySource, Requirement
+    from podling.image.signatures.signing import Signers
 
 TYPES = ("accept", ACCEPT, REJECT, SIGNED_BY, SIGSTORE_SIGNED)
 _SHOWN = {ACCEPT: "accept", REJECT: "reject", SIGNED_BY: "signed", SIGSTORE_SIGNED: "sigstoreSigned"}
@@ -39,12 +40,24 @@ def gate(signature_policy: str | None = None) -> Gate:
 def signature_places(directory: str = "") -> SignaturePlaces:
     """Where signatures of images in registries are."""
     return registries_d.load(directory or registries_d.directory(os.environ, home=_home()),
-                             builtin=registries_d.builtin_place(rootless=os.geteuid() != 0, home=_home()))
+                             builtin=registries_d.builtin_place(rootless=rootless.owner() is not None, home=_home()))
 
 
 def read_passphrase(path: str) -> str:
     """The first line of a file."""
     return files.read_text(path, _PASSPHRASE_LIMIT).partition("\n")[0]
+
+
+def sigstore_signers(path: str, others: Signers) -> Signers:
+    """The signers, with those that a file of sigstore's parameters names."""
+    said = sigstore.load(path)
+    if others.key_file:
+        raise InvalidArgument("only one of --sign-by-sigstore and --sign-by-sigstore-private-key can be used")
+    passphrase = read_passphrase(said.passphrase_file) if said.passphrase_file else others.passphrase
+    if said.passphrase_file and others.gpg_key and others.passphrase is not None and others.passphrase != passphrase:
+        raise InvalidArgument("the GPG key and sigstore's key cannot have two passphrases in one push", hint="push twice")
+    return others.replace(key_file=said.key_file, passphrase=passphrase, fulcio_url=said.fulcio_url, token=said.token,
+                          rekor_url=said.rekor_url)
 
 
 # --- image trust show -------------------------------------------------------------------------------------------------

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.config import requirements
-from podling.errors import Corrupt, InvalidArgument, PolicyForbids, SignatureRejected
+from podling.errors import Corrupt, InvalidArgument, PolicyForbids, RegistryError, SignatureRejected
 from podling.image import digests, policy
 from podling.image.policy import Judged
-from podling.image.signatures import identity, keys, payload, stored
+from podling.image.signatures import identity, keys, payload, signing, stored
 from podling.image.signatures.payload import Payload
+from podling.image.signatures.signing import Signers
 from podling.image.signatures.stored import (
     BUNDLE_ANNOTATION,
     CERTIFICATE_ANNOTATION,
@@ -30,7 +31,7 @@ from podling.image.signatures.stored import (
 from podling.values import reference
 from tests.support import sigstore
 from tests.support.signing import cosign_pem, new_key, public_pem
-from tests.support.sigstore import ISSUER, MAIL, Sigstore
+from tests.support.sigstore import ISSUER, MAIL, Services, Sigstore
 
 MANIFEST = b'{"schemaVersion":2}'
 DIGEST = digests.digest_of(MANIFEST)
@@ -439,3 +440,23 @@ def test_any_change_of_an_annotation_is_rejected_in_words(world, name, draw):
     except SignatureRejected:
         return
     assert name == CHAIN_ANNOTATION or "".join(changed.split()) == "".join(text.split())
+
+
+def test_services_certify_and_log():
+    """Signing without a key of one's own, with a Fulcio and a Rekor on the loopback."""
+    authority, name = Sigstore(), reference.parse(NAME)
+    with Services(authority) as services:
+        signers = Signers(fulcio_url=services.url, token=services.token, rekor_url=services.url + "/")
+        made = signing.sign_sigstore(DIGEST, name, keys.new_key(), signers)
+        policy.check(fulcio(authority), judged(made))
+        own = new_key("ed25519")
+        logged = signing.sign_sigstore(DIGEST, name, own, Signers(key_file="x", rekor_url=services.url))
+        rule = requirement(keyData=data(public_pem(own)), rekorPublicKeyData=data(sigstore.pem(authority.log_key)))
+        policy.check(rule, judged(logged))
+        with pytest.raises(RegistryError, match=r"the server answers 401: .*who are you"):
+            signing.sign_sigstore(DIGEST, name, keys.new_key(), signers.replace(token=services.token + "x"))
+        with pytest.raises(RegistryError, match="the server answers 404"):
+            signing.sign_sigstore(DIGEST, name, own, Signers(key_file="x", rekor_url=services.url + "/elsewhere"))
+        for token in ("", "a.b", "a.e30.c", "a.!.c"):
+            with pytest.raises((Corrupt, InvalidArgument), match="identity token"):
+                signing.sign_sigstore(DIGEST, name, keys.new_key(), signers.replace(token=token))

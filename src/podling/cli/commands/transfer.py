@@ -56,8 +56,9 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
 
 def _signing(context: Context, said: dict[str, Any]) -> dict[str, Any]:
     """The options about signing; the passphrase of a sigstore key is asked for where it is not in a file."""
-    given = {name: said[name] for name in ("sign_by", "sign_by_sigstore_private_key", "sign_passphrase_file") if said.get(name)}
-    if len(given) == 3:
+    given = {name: said[name] for name in ("sign_by", "sign_by_sigstore", "sign_by_sigstore_private_key", "sign_passphrase_file")
+             if said.get(name)}
+    if {"sign_by", "sign_by_sigstore_private_key", "sign_passphrase_file"} <= set(given):
         raise InvalidArgument("only one of --sign-by and sign-by-sigstore-private-key can be used with --sign-passphrase-file")
     if "sign_by_sigstore_private_key" in given and "sign_passphrase_file" not in given and os.isatty(0):
         from podling.cli.terminal import ask_password
@@ -128,7 +129,7 @@ PUSH = Command(
         Flag("--retry", help="number of times to retry in case of failure when performing push", kind="uint", default_text="3"),
         Flag("--retry-delay", help="delay between retries in case of push failures", parse=seconds),
         Flag("--sign-by", help="Add a signature at the destination using the specified key"),
-        Flag("--sign-by-sigstore", refused="yet"),
+        Flag("--sign-by-sigstore", help="Sign the image using a sigstore parameter file at `PATH`", complete="files"),
         Flag("--sign-by-sigstore-private-key", help="Sign the image using a sigstore private key at `PATH`", complete="files"),
         Flag("--sign-passphrase-file", help="Read a passphrase for signing an image from `PATH`", complete="files"),
         Flag("--signature-policy", hidden=True, noop=True),   # it is about what comes in

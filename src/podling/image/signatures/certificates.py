@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 
 from podling.errors import Corrupt, SignatureRejected
-from podling.image.signatures.keys import exceptions, usable, x509
+from podling.image.signatures.keys import exceptions, serialization, usable, x509
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -60,6 +60,11 @@ def load_untrusted(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
         raise SignatureRejected(error.message) from None
 
 
+def to_pem(chain: tuple[x509.Certificate, ...]) -> str:
+    """Certificates as PEM, one after the other."""
+    return b"".join([one.public_bytes(serialization.Encoding.PEM) for one in chain]).decode()
+
+
 # --- who it is --------------------------------------------------------------------------------------------------------
 
 
@@ -70,7 +75,7 @@ def fulcio_key(roots: FulcioRoots, certificate: x509.Certificate, chain: Chain) 
     if issuer != roots.oidc_issuer:
         raise SignatureRejected(f'Unexpected Fulcio OIDC issuer "{issuer}"')
     _check_email(certificate, roots.subject_email)
-    return _key(certificate)
+    return key_of(certificate)
 
 
 def pki_key(roots: PkiRoots, certificate: x509.Certificate, chain: Chain) -> PublicKey:
@@ -82,10 +87,11 @@ def pki_key(roots: PkiRoots, certificate: x509.Certificate, chain: Chain) -> Pub
         names = _alternatives(certificate, x509.DNSName)
         if not any(_host_matches(name, roots.subject_hostname) for name in names):
             raise SignatureRejected(f'Unexpected subject hostname: the certificate is for {names}, not "{roots.subject_hostname}"')
-    return _key(certificate)
+    return key_of(certificate)
 
 
-def _key(certificate: x509.Certificate) -> PublicKey:
+def key_of(certificate: x509.Certificate) -> PublicKey:
+    """The certificate's key; SignatureRejected for one of another kind."""
     try:
         return usable(certificate.public_key(), "the signer's certificate")
     except (Corrupt, ValueError, exceptions.UnsupportedAlgorithm) as error:

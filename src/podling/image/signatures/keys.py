@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
     PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
-__all__ = ["exceptions", "is_ecdsa", "load_private", "load_public", "public_pem", "sign", "usable", "verifies", "x509"]
+__all__ = ["exceptions", "is_ecdsa", "load_private", "load_public", "new_key", "pem_block", "public_der", "public_pem", "serialization",
+           "sign", "usable", "verifies", "x509"]
 _PRIVATE_TYPES = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _LEAST_RSA_BITS = 2048
@@ -78,6 +79,16 @@ def verifies(key: PublicKey, signature: bytes, content: bytes) -> bool:
 def public_pem(key: PublicKey) -> bytes:
     """The key as PEM, as Go's encoder writes it."""
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_der(key: PrivateKey) -> bytes:
+    """The public half of a private key as DER."""
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def new_key() -> PrivateKey:
+    """A key that is used once, for a certificate of minutes."""
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def pem_block(text: bytes, what: str) -> bytes:

@@ -13,7 +13,15 @@ import time
 from podling.errors import InvalidArgument
 from podling.image.signatures import gpg, lookaside, payload
 from podling.image.signatures.payload import Payload
-from podling.image.signatures.stored import COSIGN, LIMIT, SIGNATURE_ANNOTATION, Signature
+from podling.image.signatures.stored import (
+    BUNDLE_ANNOTATION,
+    CERTIFICATE_ANNOTATION,
+    CHAIN_ANNOTATION,
+    COSIGN,
+    LIMIT,
+    SIGNATURE_ANNOTATION,
+    Signature,
+)
 from podling.linux import files
 from podling.record import Record
 
@@ -28,14 +36,22 @@ if TYPE_CHECKING:
 
 
 class Signers(Record):
-    """Who signs. ``gpg_key``: as gpg names it, "" for none; ``key_file``: a private key of sigstore; ``passphrase`` for either."""
+    """Who signs. ``gpg_key``: as gpg names it, "" for none; ``key_file``: a private key of sigstore; ``passphrase`` for either.
+
+    ``fulcio_url`` with an identity ``token``: who has no key; ``rekor_url``: the log that is told of sigstore's signatures.
+    """
 
     gpg_key: str = ""
     key_file: str = ""
     passphrase: str | None = None
+    fulcio_url: str = ""
+    token: str = ""
+    rekor_url: str = ""
 
-    def __bool__(self) -> bool:
-        return bool(self.gpg_key or self.key_file)
+    @property
+    def uses_sigstore(self) -> bool:
+        """Whether one of them signs with sigstore."""
+        return bool(self.key_file or self.fulcio_url)
 
 
 class Signing:
@@ -50,7 +66,7 @@ class Signing:
         where = str(reference.without_tag())
         if signers.gpg_key:                                                                              # 1
             self._base = lookaside.writable(places.lookaside(where, write=True))
-        if signers.key_file:
+        if signers.uses_sigstore:
             if not places.attachments(where):
                 raise InvalidArgument("writing sigstore attachments is disabled by configuration",
                                       hint=f"set use-sigstore-attachments: true for {where} in registries.d")
@@ -64,7 +80,7 @@ class Signing:
             found.append(sign_simple(digest, self.wanted, self.signers.gpg_key, self.signers.passphrase))
         if self._key is not None:
             report("message", text="Creating signature: Signing image using a sigstore signature")
-            found.append(sign_sigstore(digest, self.wanted, self._key))
+            found.append(sign_sigstore(digest, self.wanted, self._key, self.signers))
         return found
 
     def write(self, registry: Registry, digest: str, signatures: list[Signature]) -> None:
@@ -85,13 +101,25 @@ def sign_simple(digest: str, name: Reference, key: str, passphrase: str | None =
     return Signature(content=gpg.sign(text, key, passphrase))
 
 
-def sign_sigstore(digest: str, name: Reference, key: PrivateKey) -> Signature:
-    """sigstore's signature that this manifest may go by this name."""
+def sign_sigstore(digest: str, name: Reference, key: PrivateKey, signers: Signers | None = None) -> Signature:
+    """sigstore's signature that this manifest may go by this name, certified and logged where the signers say so."""
     from podling.image.signatures import keys
 
     text = payload.build(_said(digest, name), payload.SIGSTORE_TYPE)
     signature = base64.b64encode(keys.sign(key, text)).decode()
-    return Signature(content=text, media_type=COSIGN, annotations={SIGNATURE_ANNOTATION: signature})
+    annotations = {SIGNATURE_ANNOTATION: signature}
+    signer = keys.public_pem(key.public_key())
+    if signers is not None and (signers.fulcio_url or signers.rekor_url):
+        from podling.image.signatures import services
+        from podling.image.signatures.rekor import LoggedSignature
+
+        if signers.fulcio_url:
+            annotations[CERTIFICATE_ANNOTATION], annotations[CHAIN_ANNOTATION] = services.certificate(
+                signers.fulcio_url, signers.token, key)
+            signer = annotations[CERTIFICATE_ANNOTATION].encode()
+        annotations[BUNDLE_ANNOTATION] = services.log(signers.rekor_url,
+                                                      LoggedSignature(signer=signer, signature=signature, content=text))
+    return Signature(content=text, media_type=COSIGN, annotations=annotations)
 
 
 def _said(digest: str, name: Reference) -> Payload:
@@ -101,4 +129,6 @@ def _said(digest: str, name: Reference) -> Payload:
 def _private_key(signers: Signers) -> PrivateKey:
     from podling.image.signatures import keys
 
+    if not signers.key_file:
+        return keys.new_key()
     return keys.load_private(files.read_bytes(signers.key_file, LIMIT), signers.passphrase or "", signers.key_file)
