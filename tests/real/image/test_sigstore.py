@@ -190,7 +190,7 @@ def test_without_a_key_of_ones_own(attached: Attached) -> None:
     attached.require({"fulcio": fulcio, "rekorPublicKeyPath": "/run/rekor.pub"})
     attached.accepted("keyless:1")
     said = world.run(SKOPEO, *theirs, check=False)
-    if 'Unknown key "fulcio"' not in said.stderr:        # older ones know keys only
+    if "Unknown key" not in said.stderr:                  # older ones know keys only
         assert said.returncode == 0, said.stderr
     attached.require({"fulcio": {**fulcio, "subjectEmail": "other@example.org"}, "rekorPublicKeyPath": "/run/rekor.pub"})
     assert 'Required email "other@example.org" not found' in attached.refused("keyless:1")
