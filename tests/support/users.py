@@ -6,7 +6,6 @@ on distributions; the machine's may be root's alone.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from tests.support.sandbox import PODLING
@@ -91,10 +90,10 @@ class User:
     def mounts(self) -> list[str]:
         """What is mounted for containers in the user's namespace."""
         found = []
-        for pid in self.holders()[:1]:
+        for pid in self.holders():
             with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as file:
                 points = [line.split()[4] for line in file]
-            found = [point for point in points if "/podling/" in point and not point.endswith("/podling/netns")]
+            found += [point for point in points if "/podling/" in point and not point.endswith("/podling/netns")]
         return found
 
     def assert_nothing_left(self, *, ignore: Callable[[str, str], bool] = lambda *_: False) -> None:
@@ -105,7 +104,7 @@ class User:
 
         self.world.assert_nothing_left(ignore=kept)
         self.world.wait_until(lambda: not self.mounts(), f"no mounts: {self.mounts()}")
-        assert not os.listdir(self.world.path(f"{RUNTIME_DIRECTORY}/containers/podling/containers"))
+        assert not list(self.world.path(f"{RUNTIME_DIRECTORY}/containers").glob("podling*/containers/*"))
 
 
 def _words(pid: int) -> str:

@@ -473,6 +473,22 @@ def kill(pid: int, start: int, signal: int) -> bool:
     return True
 
 
+def descendants(pid: int) -> list[tuple[int, int]]:
+    """(pid, start time) of the processes that descend from one, parents first; those whose parent ended are not found."""
+    found: list[tuple[int, int]] = []
+    todo = [pid]
+    while todo:
+        parent = todo.pop(0)
+        try:
+            with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
+                children = [int(word) for word in file.read().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += [(child, start_time(child)) for child in children]
+        todo += children
+    return found
+
+
 def takes_signal(pid: int, signal: int) -> bool:
     """Whether a process handles the signal, or has it blocked to read it by sigwait(3) or signalfd(2); True if unsure."""
     bit = 1 << (signal - 1)
