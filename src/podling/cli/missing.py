@@ -7,7 +7,6 @@ MISSING: dict[str, str] = {
     "": "auto-update build compose events init search stats update",
     "container": "checkpoint clone init prune restore runlabel stats update",
     "image": "build scp search",
-    "network": "connect create disconnect prune reload rm remove update",
     "volume": "export import mount unmount reload",
     "system": "check connection df events prune renumber service",
     "artifact": "* add extract inspect list ls pull push remove rm",

@@ -5,16 +5,18 @@ The default network exists without a file; a file of its name replaces it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 
-from podling import jsontext
-from podling.errors import Corrupt, NoSuchNetwork, PodlingError
+from podling import jsontext, log
+from podling.errors import AlreadyExists, Corrupt, InvalidArgument, NoSuchNetwork, PodlingError, explain
 from podling.linux import files
 from podling.model import Network, Route, Subnet
-from podling.network.addresses import format_address, parse_subnet
+from podling.network.addresses import format_address, parse_address, parse_subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
 
     from podling.config.containers import ContainersConf
@@ -59,7 +61,7 @@ class Networks:
             return self._load(name)
         found = [network for network in self.list() if network.id.startswith(name)] if _is_hex(name) else []
         if len(found) > 1:
-            raise PodlingError(f"more than one result for network ID {name}: network ID is ambiguous")
+            raise PodlingError(f"more than one result for network ID {name}", hint="say more of it: podling network ls --no-trunc")
         if not found:
             raise NoSuchNetwork(f"unable to find network with name or ID {name}: network not found",
                                 hint="see 'podling network ls'")
@@ -72,9 +74,12 @@ class Networks:
         except FileNotFoundError:
             return self._default()
         try:
-            return from_json(jsontext.loads(text))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            network = from_json(jsontext.loads(text))
+            if network.name != name:
+                raise ValueError(f"its name is {network.name!r}, its file's is not")
+        except (ValueError, TypeError, KeyError, AttributeError, InvalidArgument) as error:
             raise Corrupt(f"network definition {path} is not valid: {error}", hint=f"correct or remove {path}") from None
+        return network
 
     def _default(self) -> Network:
         subnet = parse_subnet(self.conf.default_subnet or "10.88.0.0/16")
@@ -87,9 +92,66 @@ class Networks:
                        ipam={"driver": "host-local"})
 
     def list(self) -> list[Network]:
-        """All networks, by name."""
-        names = {name.removesuffix(".json") for name in self._files()} | {self.default_name}
-        return [self._load(name) for name in sorted(names)]
+        """All networks, by name. Of a definition that cannot be read a warning tells; the others are none the worse for it."""
+        found = []
+        for name in sorted({name.removesuffix(".json") for name in self._files()} | {self.default_name}):
+            try:
+                found.append(self._load(name))
+            except Corrupt as error:
+                log.warning(explain(error))
+        return found
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def lock(self) -> DirectoryLock:
+        """Held by whoever chooses what no other network may have; the directory is made where it is absent."""
+        files.make_directories(self.directory)
+        return DirectoryLock(self.directory)
+
+    def add(self, network: Network) -> None:
+        """Write a new definition; AlreadyExists where there is one of this name by now, from whatever program."""
+        path = f"{self.directory}/{network.name}.json"
+        aside = f"{self.directory}/.{network.name}.{files.unique_name()}.tmp"
+        files.write_atomic(aside, _text(network), 0o644)
+        try:
+            os.link(aside, path)                 # unlike rename it never replaces
+        except FileExistsError:
+            raise AlreadyExists(f"network name {network.name} already used: network already exists") from None
+        finally:
+            os.unlink(aside)
+
+    def replace(self, network: Network) -> None:
+        """Write a changed definition, of the default network its first."""
+        files.write_atomic(f"{self.directory}/{network.name}.json", _text(network), 0o644)
+
+    def remove(self, network: Network) -> None:
+        """Delete a definition; idempotent. PodlingError for the default network."""
+        if network.name == self.default_name:
+            raise PodlingError(f"default network {network.name} cannot be removed")
+        try:
+            os.unlink(f"{self.directory}/{network.name}.json")
+        except FileNotFoundError:
+            return
+
+
+class DirectoryLock:
+    """A lock on a directory itself, so that no file of ours lies beside the definitions; freed by the kernel."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._fd = -1
+
+    def __enter__(self) -> DirectoryLock:
+        self._fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._fd)
+
+
+def _text(network: Network) -> bytes:
+    return (jsontext.pretty(to_json(network), " " * 5) + "\n").encode("utf-8", "surrogateescape")
 
 
 def _is_hex(text: str) -> bool:
@@ -97,33 +159,57 @@ def _is_hex(text: str) -> bool:
 
 
 def from_json(value: dict[str, Any]) -> Network:
-    """A network as its file defines it."""
-    subnets = []
-    for item in value.get("subnets") or []:
-        lease = item.get("lease_range") or {}
-        subnets.append(Subnet(subnet=item["subnet"], gateway=item.get("gateway", ""), lease_start=lease.get("start_ip", ""),
-                              lease_end=lease.get("end_ip", "")))
-    routes = [Route(destination=item["destination"], gateway=item["gateway"], metric=item.get("metric") or 0)
-              for item in value.get("routes") or []]
-    return Network(name=value["name"], id=value["id"], driver=value.get("driver", "bridge"),
-                   interface=value.get("network_interface", ""), created=value.get("created", ""), subnets=tuple(subnets),
-                   routes=tuple(routes), ipv6=bool(value.get("ipv6_enabled")), internal=bool(value.get("internal")),
-                   dns_enabled=bool(value.get("dns_enabled")), dns_servers=tuple(value.get("network_dns_servers") or ()),
-                   labels=dict(value.get("labels") or {}), options=dict(value.get("options") or {}),
-                   ipam=dict(value.get("ipam_options") or {}))
+    """A network as its file defines it, which may also be what ``network inspect`` shows; KeyError, TypeError, InvalidArgument."""
+    subnets = tuple(_read_subnet(item) for item in value.get("subnets") or [])
+    routes = tuple(_read_route(item) for item in value.get("routes") or [])
+    servers = tuple(_address(address) for address in value.get("network_dns_servers") or [])
+    return Network(name=_word(value["name"]), id=_word(value["id"]), driver=_word(value.get("driver") or "bridge"),
+                   interface=value.get("network_interface") or "", created=value.get("created") or "", subnets=subnets,
+                   routes=routes, ipv6=bool(value.get("ipv6_enabled")), internal=bool(value.get("internal")),
+                   dns_enabled=bool(value.get("dns_enabled")), dns_servers=servers,
+                   **{field: {_word(key): str(text) for key, text in (value.get(name) or {}).items()}
+                      for name, field in (("labels", "labels"), ("options", "options"), ("ipam_options", "ipam"))})
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _address(text: Any) -> str:
+    parse_address(_word(text))
+    return str(text)
+
+
+def _read_subnet(item: dict[str, Any]) -> Subnet:
+    lease = item.get("lease_range") or {}
+    subnet = Subnet(subnet=item["subnet"], gateway=item.get("gateway") or "", lease_start=lease.get("start_ip") or "",
+                    lease_end=lease.get("end_ip") or "")
+    inside = parse_subnet(_word(subnet.subnet))
+    for address in (subnet.gateway, subnet.lease_start, subnet.lease_end):
+        if address and not inside.holds(address):
+            raise InvalidArgument(f"{address} is not in subnet {subnet.subnet}")
+    return subnet
+
+
+def _read_route(item: dict[str, Any]) -> Route:
+    parse_subnet(_word(item["destination"]))
+    return Route(destination=item["destination"], gateway=_address(item["gateway"]), metric=int(item.get("metric") or 0))
 
 
 def to_json(network: Network) -> dict[str, Any]:
     """A network in the form of its file, which netavark takes too."""
     value: dict[str, Any] = {"name": network.name, "id": network.id, "driver": network.driver,
                              "network_interface": network.interface, "created": network.created}
-    value["subnets"] = [_subnet(subnet) for subnet in network.subnets]
+    if network.subnets:
+        value["subnets"] = [_subnet(subnet) for subnet in network.subnets]
     if network.routes:
         value["routes"] = [{"destination": route.destination, "gateway": route.gateway,
                             **({"metric": route.metric} if route.metric else {})} for route in network.routes]
     value |= {"ipv6_enabled": network.ipv6, "internal": network.internal, "dns_enabled": network.dns_enabled}
-    for key, content in (("network_dns_servers", list(network.dns_servers)), ("labels", network.labels),
-                         ("options", network.options), ("ipam_options", network.ipam)):
+    for key, content in (("network_dns_servers", list(network.dns_servers)), ("labels", dict(sorted(network.labels.items()))),
+                         ("options", dict(sorted(network.options.items()))), ("ipam_options", network.ipam)):
         if content:
             value[key] = content
     return value

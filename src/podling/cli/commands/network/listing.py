@@ -1,4 +1,4 @@
-"""``podling network ls``; ``inspect`` and ``exists`` are with the other kinds'."""
+"""``podling network ls`` and ``prune``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 _COLUMNS = Columns(name="ls", shown=("ID", "Name", "Driver"), headings={"ID": "NETWORK ID"})
 _SHORT_ID = 12
+_FILTER_FORM = "filter input must be in the form of filter=value: {} is invalid"
 
 
 def ls(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     """List networks."""
-    found = networks.list_networks(context.engine, parse_filters(said.get("filter", ())))
+    found = networks.list_networks(context.engine, parse_filters(said.get("filter", ()), _FILTER_FORM))
     template = said.get("format")
     if output.is_json(template):
         output.print_json(context.out, [networks.shape(network) for network in found], indent=2)
@@ -47,6 +48,22 @@ def _row(network: Network, *, shorten: bool) -> Row:
     return Row(fields, json=shape, go_type="networks.ListPrintReports")
 
 
+def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
+    """Remove the networks that no container is on, after a question."""
+    filters = parse_filters(said.get("filter", ()), _FILTER_FORM)
+    if not said.get("force"):
+        context.out.line("WARNING! This will remove all networks not used by at least one container.")
+        context.out.flush()
+        from podling.cli import terminal
+
+        if not terminal.confirm(context.out, "Are you sure you want to continue? [y/N] "):
+            return
+    from podling.engine.networks import definitions
+
+    for name in definitions.prune(context.engine, filters):
+        context.out.line(name)
+
+
 LS = Command(
     "ls", "[options]", "List networks", "List networks",
     (
@@ -58,4 +75,13 @@ LS = Command(
         Flag("--quiet", "-q", "display only names", kind="bool"),
     ),
     ls, args=(0, 0, ""), aliases=("list",), examples=("podling network list",),
+)
+PRUNE = Command(
+    "prune", "[options]", "Prune unused networks", "Prune unused networks",
+    (
+        Flag("--filter", kind="array", help="Provide filter values (e.g. 'label=<key>=<value>')",
+             choices=("label=", "label!=", "until=")),
+        Flag("--force", "-f", "do not prompt for confirmation", kind="bool"),
+    ),
+    prune, args=(0, 0, ""), examples=("{}",),
 )

@@ -9,6 +9,7 @@ from podling.engine.shapes import Struct
 from podling.errors import InvalidArgument
 from podling.network.networks import to_json
 from podling.values import units
+from podling.values.gotext import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +50,18 @@ def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Ne
             limits = [units.parse_time(value, now=time.time_ns()) for value in values]
             return lambda network: any(created(network) < limit for limit in limits)
         case "dangling":
-            dangling = {value.lower() in ("true", "1", "t") for value in values}
+            dangling = {_truth(value) for value in values}
             used = {used for container in engine.containers.all() for used in container.networks}
             default = engine.networks.default_name
             return lambda network: (network.name not in used and network.name != default) in dangling
     raise InvalidArgument(f'invalid filter "{name}"', hint=f"the filters are: {', '.join(FILTERS)}")
+
+
+def _truth(value: str) -> bool:
+    try:
+        return parse_bool(value)
+    except InvalidArgument:
+        raise InvalidArgument(f'invalid dangling filter value "{value}"') from None
 
 
 def _patterns(values: tuple[str, ...]) -> list[re.Pattern[str]]:
