@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
+from podling import jsontext
 from podling.errors import InUse, InvalidArgument, PodlingError, Refused
 from podling.linux import files, process
 from podling.network import companions, transparent
@@ -20,7 +21,7 @@ from podling.network.namespaces import inside
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from podling.values.ports import PortMapping
 else:
@@ -151,16 +152,16 @@ class Forwarding:
             self._child = None
 
 
-def begin(container_id: str, listening: Listening, targets: Iterable[str], *, netns: str, runroot: str, life: int,
-          near: Iterable[str] = (), keep: bool = True) -> Forwarding:
+def begin(container_id: str, listening: Listening, targets: Sequence[str], *, netns: str, runroot: str, life: int,
+          near: Sequence[str] = (), mark: int = transparent.HERE) -> Forwarding:
     """Start the forwarder in the namespace at ``netns``; it takes over the sockets, which are closed here.
 
     ``targets``: the container's addresses. ``near``: subnets that are the container's neighbourhood. ``life``: the near end of the
-    container's lifeline. ``keep``: clients keep their addresses where that can be.
+    container's lifeline. ``mark``: one of ``transparent``'s, by which clients keep their addresses; 0: they do not.
     """
     lines = [f"target {address}" for address in targets] + [f"near {subnet}" for subnet in near]
-    if keep and transparent.prepare(netns):
-        lines.append(f"mark {transparent.MARK}")
+    if mark and transparent.prepare(netns):
+        lines.append(f"mark {mark}")
     lines += [f"{protocol} {sock.fileno()} {number}" for protocol, number, sock in listening.sockets]
     source = os.path.realpath(f"{os.path.dirname(__file__)}/../..")
     argv = [sys.executable or "/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(life), container_id, source]
@@ -169,6 +170,8 @@ def begin(container_id: str, listening: Listening, targets: Iterable[str], *, ne
                                                 new_session=True, pass_fds=passed))
     try:
         companions.remember(_record(container_id, runroot), child.pid)
+        files.write_atomic(_spec(container_id, runroot), jsontext.dumps(
+            {"targets": list(targets), "near": list(near), "netns": netns, "mark": mark}).encode())
         listening.close()
         files.write_all(child.stdin, "\n".join(lines).encode())
         child.close_stdin()
@@ -183,12 +186,28 @@ def begin(container_id: str, listening: Listening, targets: Iterable[str], *, ne
 def down(container_id: str, runroot: str) -> None:
     """End the container's forwarder; idempotent."""
     companions.end(_record(container_id, runroot))
+    try:
+        os.unlink(_spec(container_id, runroot))
+    except FileNotFoundError:
+        return
 
 
-def is_alive(container_id: str, runroot: str) -> bool:
-    """Whether the container's forwarder runs."""
-    return companions.find(_record(container_id, runroot)) is not None
+def reload(container_id: str, ports: Iterable[PortMapping], *, runroot: str, life: int) -> None:
+    """Start the forwarder of a running container again as it was, if it was killed."""
+    if companions.find(_record(container_id, runroot)) is not None:
+        return
+    spec = jsontext.loads(files.read_bytes(_spec(container_id, runroot)))
+    listening = Listening(ports, owner_of=dict)
+    try:
+        begin(container_id, listening, spec["targets"], netns=spec["netns"], runroot=runroot, life=life, near=spec["near"],
+              mark=spec["mark"]).finish()
+    finally:
+        listening.close()
 
 
 def _record(container_id: str, runroot: str) -> str:
     return f"{runroot}/networks/forward-{container_id}"
+
+
+def _spec(container_id: str, runroot: str) -> str:
+    return f"{runroot}/networks/forwarding-{container_id}.json"

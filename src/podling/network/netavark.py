@@ -14,7 +14,7 @@ from podling import jsontext
 from podling.errors import PodlingError
 from podling.linux import files, mounts, process
 from podling.linux.locks import Lock
-from podling.network import namespaces, plan
+from podling.network import hostside, namespaces, plan
 from podling.network.networks import to_json
 from podling.network.programs import find_helper
 
@@ -153,6 +153,7 @@ def _lock(runroot: str) -> Held:
 
 def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> process.Child:
     program = find_helper("netavark", conf)
+    host = hostside.netns_of(runroot)
     argv = [program, "--config", f"{runroot}/networks", "--rootless", "false", "--aardvark-binary",
             find_helper("aardvark-dns", conf, needed=False) or "aardvark-dns", verb, netns]
     env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
@@ -160,7 +161,9 @@ def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersCo
         env["NETAVARK_FW"] = conf.firewall_driver
     if conf.dns_bind_port:
         env["NETAVARK_DNS_PORT"] = str(conf.dns_bind_port)
-    child = process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, env=env)
+    if host:
+        env["XTABLES_LOCKFILE"] = f"{runroot}/networks/xtables.lock"      # the usual one is root's
+    child = namespaces.inside(host, lambda: process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, env=env))
     try:
         files.write_all(child.stdin, jsontext.dumps(request).encode())
         child.close_stdin()

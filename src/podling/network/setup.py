@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from podling import log
 from podling.errors import Unsupported, explain
+from podling.linux import rootless
 from podling.network import namespaces, plan
 from podling.network.ports import Reservation
 
@@ -118,9 +119,17 @@ def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.
     from podling.network import netavark
 
     pending.planned = {each.network.name: plan.status(each) for each in joined}
-    pending.reservation = Reservation(config.ports, owner_of=owner_of)
+    ports = config.ports
+    if rootless.owner():
+        from podling.network import rootless_bridge
+
+        part = rootless_bridge.begin(config, joined, conf=conf, runroot=runroot, owner_of=owner_of)
+        pending.parts.append(part)
+        pending.planned, ports = part.with_servers(pending.planned), ()
+    else:
+        pending.reservation = Reservation(ports, owner_of=owner_of)
     namespaces.make(pending.netns)
-    pending.parts.append(netavark.begin(config, joined, pending.netns, config.ports, conf=conf, runroot=runroot))
+    pending.parts.append(netavark.begin(config, joined, pending.netns, ports, conf=conf, runroot=runroot))
 
 
 def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:
@@ -135,6 +144,10 @@ def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runro
         _mode(config.net_ns.mode).down(config, runroot=runroot)
     namespaces.delete(path)
     if config.net_ns.mode == "bridge":
+        if rootless.owner():
+            from podling.network import rootless_bridge
+
+            rootless_bridge.down(config, runroot=runroot)
         leases.release(config.id)
     if failure is not None:
         log.debug(f"taking down the network of container {config.id}: {explain(failure)}")
@@ -170,6 +183,10 @@ def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> No
     if config.net_ns.mode == "bridge":
         from podling.network import netavark
 
+        if rootless.owner():
+            from podling.network import rootless_bridge
+
+            rootless_bridge.reload(config, conf=conf, runroot=runroot)
         netavark.reload(config.id, _netns(config, runroot), conf=conf, runroot=runroot)
     elif config.net_ns.mode in ("slirp4netns", "pasta"):
         _mode(config.net_ns.mode).reload(config, _netns(config, runroot), conf=conf, runroot=runroot)

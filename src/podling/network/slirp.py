@@ -290,8 +290,12 @@ def down(config: ContainerConfig, *, runroot: str) -> None:
     forward.down(config.id, runroot)
     companions.end(_record(config.id, runroot))
     companions.remove_lifeline(config.id, runroot)
+    _unlink_api(config.id, runroot)
+
+
+def _unlink_api(container_id: str, runroot: str) -> None:
     try:
-        os.unlink(_api(config.id, runroot))
+        os.unlink(_api(container_id, runroot))
     except FileNotFoundError:
         return
 
@@ -300,17 +304,13 @@ def reload(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot
     """Start again, for a running container, what was killed: slirp4netns, the forwarder."""
     options = options_of(config, conf)
     pending = Pending(config, options)
-    alive = companions.find(_record(config.id, runroot)) is not None
-    forwards = config.ports and options.port_handler == "rootlesskit"
-    if alive and (not forwards or forward.is_alive(config.id, runroot)):
-        return
     try:
         pending.lifeline = companions.Lifeline(config.id, runroot, running=True)
-        if forwards:
-            forward.down(config.id, runroot)
-            pending.listening = forward.Listening(config.ports, owner_of=dict)
-        companions.end(_record(config.id, runroot))
-        _start(pending, config, netns, conf, runroot)
+        if companions.find(_record(config.id, runroot)) is None:
+            _unlink_api(config.id, runroot)
+            _start(pending, config, netns, conf, runroot)
+        if config.ports and options.port_handler == "rootlesskit":
+            forward.reload(config.id, config.ports, runroot=runroot, life=pending.lifeline.near)
         pending.finish()
     finally:
         pending.abandon()

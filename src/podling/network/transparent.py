@@ -1,12 +1,14 @@
 """Clients keep their addresses: what a namespace needs so that answers to them come back to our forwarder in it.
 
 The forwarder connects from the client's own address (IP_TRANSPARENT), which is not an address of the namespace, so that answers to it
-would leave by the default route. Its sockets have a mark; a rule has marked packets delivered here. How an answer gets the mark:
+would leave by the default route. A rule has packets with the mark ``HERE`` delivered here. How answers get it:
 
-- Where the container is in the same namespace, a connection has the mark of the packet that opened it (``tcp_fwmark_accept``).
-- Where it is behind a bridge, the connection's entry in the connection tracker has it, which gives it to answers (:func:`track`).
+- Where the container is in the same namespace, the forwarder's sockets have it, and a connection has the mark of the packet that
+  opened it (``tcp_fwmark_accept``).
+- Where it is behind a bridge, the forwarder's sockets have another, ``BRIDGED``, which the connection tracker keeps and by which it
+  knows the answers (:func:`track`).
 
-No packet but those of the forwarder's connections has the mark.
+No packet but those of the forwarder's connections has a mark.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from podling.linux import netlink, process
 from podling.linux.syscalls import BYTE_ORDER
 from podling.network.namespaces import inside
 
-MARK = 0x706F64                    # "pod"
-_TABLE = 0x706F64
+# Marks of the forwarder's sockets: the container is in the same namespace, or behind a bridge. They have none of the bits that netavark
+# (0x2000) and Kubernetes (0x4000, 0x8000) test.
+HERE, BRIDGED = 0x700D01, 0x700D02
+_TABLE = HERE
 _NEWROUTE, _NEWRULE = 24, 32
 _INET, _INET6 = 2, 10
 _EEXIST = 17
@@ -30,8 +34,8 @@ _TRACKING = f"""
 table inet podling_clients
 delete table inet podling_clients
 table inet podling_clients {{
-    chain leaving {{ type filter hook output priority mangle; meta mark {MARK} ct mark set {MARK}; }}
-    chain arriving {{ type filter hook prerouting priority mangle; ct direction reply ct mark {MARK} meta mark set {MARK}; }}
+    chain leaving {{ type filter hook output priority mangle; meta mark {BRIDGED} ct mark set {BRIDGED}; }}
+    chain arriving {{ type filter hook prerouting priority mangle; ct direction reply ct mark {BRIDGED} meta mark set {HERE}; }}
 }}
 """
 
@@ -70,7 +74,7 @@ def track(netns: str) -> bool:
 def _rule(family: int) -> netlink.Request:
     """Packets with the mark are routed by a table of their own."""
     body = bytes((family, 0, 0, 0, 0, 0, 0, 1)) + bytes(4)                    # FR_ACT_TO_TBL
-    body += netlink.u32(10, MARK) + netlink.u32(15, _TABLE) + netlink.u32(6, 100)     # FRA_FWMARK, FRA_TABLE, FRA_PRIORITY
+    body += netlink.u32(10, HERE) + netlink.u32(15, _TABLE) + netlink.u32(6, 100)     # FRA_FWMARK, FRA_TABLE, FRA_PRIORITY
     return netlink.Request(_NEWRULE, body, flags=netlink.CREATE | netlink.EXCLUSIVE, what="adding a rule for marked packets",
                            fine=(_EEXIST,))
 

@@ -1,0 +1,107 @@
+"""What an ordinary user's bridged container needs beside its interfaces: the rootless network namespace, and ports into it."""
+
+from __future__ import annotations
+
+from podling.network import companions, forward, hostside, transparent
+from podling.network.outward import outward_addresses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from podling.config.containers import ContainersConf
+    from podling.model import ContainerConfig, NetworkStatus
+    from podling.network.plan import Joined
+
+
+class Pending:
+    """The namespace and the forwarder while they start. ``keep``: descriptors for conmon alone."""
+
+    def __init__(self) -> None:
+        self.hostside: hostside.Pending | None = None
+        self.listening: forward.Listening | None = None
+        self.lifeline: companions.Lifeline | None = None
+        self.forwarding: forward.Forwarding | None = None
+
+    @property
+    def host(self) -> str:
+        """By which address the container reaches this host: its gateway is not on it."""
+        host = self.hostside.host if self.hostside is not None else ""
+        return host or next(iter(outward_addresses()), "none")
+
+    @property
+    def keep(self) -> tuple[int, ...]:
+        """What conmon holds for as long as it lives."""
+        return (self.lifeline.far,) if self.lifeline is not None else ()
+
+    def with_servers(self, planned: Mapping[str, NetworkStatus]) -> dict[str, NetworkStatus]:
+        """The networks, those without a name server of their own with the namespace's."""
+        assert self.hostside is not None
+        servers = self.hostside.joint.dns_servers
+        return {name: status if status.dns_servers else status.replace(dns_servers=servers) for name, status in planned.items()}
+
+    def finish(self) -> dict[str, NetworkStatus]:
+        """Wait until packets flow and ports are forwarded."""
+        try:
+            for started in (self.hostside, self.forwarding):
+                if started is not None:
+                    started.finish()
+        finally:
+            self.abandon()
+        return {}
+
+    def abandon(self) -> None:
+        """Let go of pipes and sockets; idempotent."""
+        for part in (self.listening, self.lifeline):
+            if part is not None:
+                part.close()
+        for started in (self.hostside, self.forwarding):
+            if started is not None:
+                started.abandon()
+
+
+def begin(config: ContainerConfig, joined: tuple[Joined, ...], *, conf: ContainersConf, runroot: str,
+          owner_of: Callable[[], dict[tuple[int, str], str]]) -> Pending:
+    """The ports are ours, the namespace is there and used; :func:`down` undoes what this and ``finish`` got to."""
+    pending = Pending()
+    try:
+        if config.ports:
+            pending.listening = forward.Listening(config.ports, owner_of=owner_of)
+        pending.hostside = hostside.begin(config.id, conf=conf, runroot=runroot)
+        if pending.listening is not None:
+            pending.lifeline = companions.Lifeline(config.id, runroot)
+            pending.forwarding = forward.begin(
+                config.id, pending.listening, targets(joined), netns=pending.hostside.netns, runroot=runroot,
+                life=pending.lifeline.near, near=[subnet.subnet for each in joined for subnet in each.network.subnets],
+                mark=transparent.BRIDGED if hostside.keeps_clients(runroot) else 0)
+    except BaseException:
+        pending.abandon()
+        raise
+    return pending
+
+
+def targets(joined: tuple[Joined, ...]) -> list[str]:
+    """The addresses that ports lead to: the first of each version."""
+    found: dict[bool, str] = {}
+    for each in joined:
+        for address in each.addresses:
+            found.setdefault(":" in address, address)
+    return list(found.values())
+
+
+def down(config: ContainerConfig, *, runroot: str) -> None:
+    """The forwarder has ended and the container uses the namespace no more; idempotent."""
+    forward.down(config.id, runroot)
+    companions.remove_lifeline(config.id, runroot)
+    hostside.release(config.id, runroot=runroot)
+
+
+def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> None:
+    """Start again, for a running container, what was killed."""
+    hostside.begin(config.id, conf=conf, runroot=runroot).finish()
+    if config.ports:
+        lifeline = companions.Lifeline(config.id, runroot, running=True)
+        try:
+            forward.reload(config.id, config.ports, runroot=runroot, life=lifeline.near)
+        finally:
+            lifeline.close()
