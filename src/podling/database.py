@@ -154,6 +154,14 @@ MIGRATIONS = (
         PRIMARY KEY (image_id, digest, position)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE list_sources (                 -- where the instances of manifest lists are that are not in this store
+        image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        source TEXT NOT NULL,                   -- docker://...
+        PRIMARY KEY (image_id, digest)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

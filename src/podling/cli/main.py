@@ -55,6 +55,7 @@ COMMANDS = {
     "pull": "transfer:PULL",
     "push": "transfer:PUSH",
     "save": "archives:SAVE",
+    "search": "search:SEARCH",
     "tag": "images:TAG",
     "untag": "images:UNTAG",
     "images": "images:IMAGES",
@@ -88,6 +89,14 @@ COMMANDS = {
     "image sign": "sign:SIGN",
     "image trust set": "trust:SET",
     "image trust show": "trust:SHOW",
+    "manifest add": "manifest:ADD",
+    "manifest annotate": "manifest:ANNOTATE",
+    "manifest create": "manifest:CREATE",
+    "manifest exists": "manifest:EXISTS",
+    "manifest inspect": "manifest:INSPECT",
+    "manifest push": "manifest:PUSH",
+    "manifest remove": "manifest:REMOVE",
+    "manifest rm": "manifest:RM",
     "network connect": "network.attaching:CONNECT",
     "network create": "network.defining:CREATE",
     "network disconnect": "network.attaching:DISCONNECT",
@@ -100,6 +109,8 @@ COMMANDS = {
     "network remove": "network.defining:RM",
     "network rm": "network.defining:RM",
     "network update": "network.defining:UPDATE",
+    "system df": "df:DF",
+    "system prune": "df:PRUNE",
     "system info": "system:INFO",
     "system migrate": "system_upkeep:MIGRATE",
     "system reset": "system_upkeep:RESET",
@@ -116,7 +127,7 @@ COMMANDS = {
 for _group, _names in (
     ("container", ("attach commit cp create exec export kill logs mount pause port ps rename restart rm run start stop top "
                    "umount unmount unpause wait")),
-    ("image", "history import load pull push save tag untag"),
+    ("image", "history import load pull push save search tag untag"),
 ):
     for _name in _names.split():
         COMMANDS[f"{_group} {_name}"] = COMMANDS[_name]
@@ -124,6 +135,8 @@ for _group, _names in (
 GROUPS = {
     "container": ("Manage containers", "Manage containers"),
     "image": ("Manage images", "Manage images"),
+    "manifest": ("Manipulate manifest lists and image indexes",
+                 "Creates, modifies, and pushes manifest lists and image indexes."),
     "image trust": ("Manage container image trust policy", """\
 Manages which registries you trust as a source of container images based on their location.
   The location is determined by the transport and the registry host of the image.  Using this container image \

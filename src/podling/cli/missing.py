@@ -4,11 +4,11 @@ from __future__ import annotations
 
 # Group (or "" for the program itself) -> the commands missing in it; "*" means the whole group.
 MISSING: dict[str, str] = {
-    "": "auto-update build compose events init search stats update",
+    "": "auto-update build compose events init stats update",
     "container": "checkpoint clone init prune restore runlabel stats update",
-    "image": "build scp search",
+    "image": "build scp",
     "volume": "export import mount unmount reload",
-    "system": "check connection df events prune renumber service",
+    "system": "check connection events renumber service",
     "artifact": "* add extract inspect list ls pull push remove rm",
     "buildx": "* build inspect prune version",
     "farm": "* build create list ls remove rm update",
@@ -16,7 +16,6 @@ MISSING: dict[str, str] = {
     "healthcheck": "* run",
     "kube": "* apply down generate play",
     "machine": "* cp info init inspect list ls os remove reset rm set ssh start stop",
-    "manifest": "* add annotate create exists inspect push remove rm",
     "play": "* kube",
     "pod": "* clone create exists inspect kill list logs ls pause prune ps restart rm start stats stop top unpause",
     "quadlet": "* install list ls print rm",

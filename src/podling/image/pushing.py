@@ -33,9 +33,9 @@ class Push:
 
     def __init__(self, images: Images, image: Image, reference: Reference, access: Access, *, compression: str = "gzip",
                  level: int | None = None, force: bool = False, form: str = "", signing: Signing | None = None,
-                 progress: Callable[..., None]) -> None:
+                 by_digest: bool = False, progress: Callable[..., None]) -> None:
         """``compression``: gzip, zstd or "" for none; ``force``: forms of another compression do not count;
-        ``form``: oci, v2s2, or "" for the image's own."""
+        ``form``: oci, v2s2, or "" for the image's own. ``by_digest``: no tag is written, a list will name the manifest."""
         self.images = images
         self.image = image
         self.reference = reference
@@ -44,6 +44,8 @@ class Push:
         self.level = level
         self.force = force
         self.signing = signing
+        self.by_digest = by_digest
+        self.written = (b"", "")                  # the manifest that was sent, and its media type
         self.progress = progress
         self.own = [(stored, manifest.parse_manifest(stored.content, stored.media_type)) for stored in images.manifests(image)
                     if stored.media_type not in manifest.INDEX_TYPES]
@@ -69,7 +71,8 @@ class Push:
         content, media_type = self._manifest(tuple(sent))
         self._config()
         self.progress("message", text="Writing manifest to image destination")
-        target = self.reference.digest or self.reference.tag or "latest"
+        self.written = content, media_type
+        target = digests.digest_of(content) if self.by_digest else self.reference.digest or self.reference.tag or "latest"
         if self.reference.digest and digests.digest_of(content) != self.reference.digest:
             raise InvalidArgument(f"the image's manifest has the digest {digests.digest_of(content)}, it cannot be pushed as "
                                   f"{self.reference}", hint="push it by a tag")

@@ -234,6 +234,10 @@ class Images:
         """The image's configuration, read."""
         from podling.store.imageconfig import parse_config  # only who makes a container needs it
 
+        if not image.store and image.media_type.endswith(("index.v1+json", "manifest.list.v2+json")):
+            raise InvalidArgument(f"{image.names[0] if image.names else image.id} is a manifest list, not an image",
+                                  hint="name one of the images in it: podling manifest inspect NAME")
+
         return parse_config(self.config_bytes(image))
 
     def manifests(self, image: Image) -> Listing[StoredManifest]:

@@ -113,6 +113,18 @@ def _offset(answer: Answer, start: int) -> int:
     return 0
 
 
+def stream(registry: Registry, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
+    """A blob as it comes, never more of it than its size; the caller checks its digest."""
+    answer = registry.request("GET", blob_path(repository, descriptor.digest), scopes=pull_scope(repository))
+    left = descriptor.size
+    try:
+        while left and (data := answer.read(min(CHUNK, left))):
+            left -= len(data)
+            yield data
+    finally:
+        answer.close()
+
+
 # --- up ---------------------------------------------------------------------------------------------------------------
 
 
