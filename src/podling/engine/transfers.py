@@ -235,7 +235,7 @@ def _loaded_name(name: str) -> str:
 
 def import_image(engine: Engine, source: str, name: str | None, options: ImportOptions) -> Image:
     """A root file system's tar (a path, "-" or a URL) as an image."""
-    trust.gate(options.signature_policy).check_place("tarball", "", f"tarball:{source}")
+    trust.gate(options.signature_policy).check_unsigned("tarball", f"tarball:{source}")
     names = []
     if name:
         parsed = reference.parse(name)

@@ -56,6 +56,11 @@ class Gate:
                 raise PolicyForbids(f"{_REJECTED}: Running image {shown} is rejected by policy.",
                                     hint=f"What is allowed is said in {self.policy.path}")
 
+    def check_unsigned(self, transport: str, shown: str) -> None:
+        """Refused where the policy asks for anything of what has neither name nor signatures, such as a tar."""
+        for requirement in self.policy.requirements(transport, ""):
+            check(requirement, Judged(shown=shown, reference=None, manifest=b"", signatures=()))
+
     def admit(self, source: Source, manifest: bytes, *, listed: bool = False) -> tuple[bytes, ...]:
         """The image's signatures, as they are stored, once all that the policy requires is met; Refused otherwise.
 

@@ -125,6 +125,67 @@ def test_rejecting_needs_no_network(signed: Signed) -> None:
         assert f"Error: Source image rejected: Running image docker://{full} is rejected by policy." in done.stderr
 
 
+def test_archives_carry_no_signatures(signed: Signed) -> None:
+    key = [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": signed.dev.public}]
+    accept = [{"type": "insecureAcceptAnything"}]
+    write_policy(signed.world, default="reject", **{"docker-archive": {"": key}, "tarball": {"": key}})
+    for argv in (("load", "-i", signed.archive), ("pull", f"docker-archive:{signed.archive}"), ("import", signed.archive)):
+        done = signed.podling(*argv, check=False)
+        assert done.returncode == 125
+        assert "Source image rejected: A signature was required, but no signature exists" in done.stderr
+    write_policy(signed.world, default="reject", **{"docker-archive": {"": accept}})
+    signed.podling("load", "-q", "-i", signed.archive)
+    done = signed.podling("import", signed.archive, check=False)
+    assert f"Running image tarball:{signed.archive} is rejected by policy." in done.stderr
+    write_policy(signed.world)
+
+
+def test_a_server_that_redirects_or_fails(signed: Signed) -> None:
+    """A web server with a mind of its own: it sends us on, or answers nonsense, or is not there."""
+    digest = signed.push("moved:1")
+    signed.require()
+    script = signed.world.path("/run/server.py")
+    script.write_text(REDIRECTING)
+    server = signed.world.spawn("/usr/bin/python3", "/run/server.py")
+    try:
+        signed.world.wait_until(lambda: signed.world.run("curl", "-s", "http://localhost:8001/", check=False).returncode == 0, "it listens")
+        for path, words in (("to", ""), ("loop", "the server answers 302"), ("broken", "the server answers 500"),
+                            ("endless", "has more than 128 signatures"), ("large", "is longer than the 4194304 bytes")):
+            write_registries_d(signed.world, f"default-docker: {{lookaside: 'http://localhost:8001/{path}'}}")
+            if words:
+                assert words in signed.refused("moved:1")
+            else:
+                signed.pull("moved:1")
+                signed.podling("rmi", "localhost:5000/moved:1")
+        write_registries_d(signed.world, "default-docker: {lookaside: 'http://localhost:8009'}")
+        assert "reading signatures: http://localhost:8009/moved@" in signed.refused("moved:1")
+    finally:
+        server.terminate()
+        server.wait(10)
+        write_registries_d(signed.world, LOOKASIDE)
+    assert digest
+
+
+REDIRECTING = """
+import http.server
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        kind, _, rest = self.path[1:].partition("/")
+        body = {"endless": b"\\0simple-signing\\nx", "large": b"\\x90" * (4 << 20) + b"x"}.get(kind, b"")
+        self.send_response({"to": 302, "loop": 302, "broken": 500}.get(kind, 200))
+        if kind == "to":
+            self.send_header("Location", f"http://localhost:8000/{rest}")
+        if kind == "loop":
+            self.send_header("Location", self.path)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 8001), Handler).serve_forever()
+"""
+
+
 def test_a_key_that_is_missing_or_none(signed: Signed) -> None:
     signed.push("missing:1")
     signed.require(key="/run/no-such-key.gpg")

@@ -6,7 +6,7 @@ Read from a web server or a directory; written into a directory, from where a we
 from __future__ import annotations
 
 import os
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from podling.errors import Corrupt, InvalidArgument, RegistryError, Unsupported
 from podling.image.signatures.stored import LIMIT, MOST, Signature, from_bytes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from podling.values.reference import Reference
 
 _ERROR_LIMIT = 64 << 10
+_REDIRECTS = 10
 
 
 def read(base: str, reference: Reference, digest: str, access: Access) -> list[Signature]:
@@ -89,6 +90,16 @@ def _from_server(place: str, access: Access) -> Iterator[bytes]:
 def _fetch(connection: Connection, url: str) -> bytes | None:
     """The file, None where there is none."""
     answer = connection.send("GET", url, headers={})
+    for _ in range(_REDIRECTS):
+        location = answer.header("location")
+        if answer.status not in (301, 302, 303, 307, 308) or not location:
+            break
+        answer.body(_ERROR_LIMIT)
+        target = urljoin(url, location)
+        if urlsplit(target).scheme not in ("https", urlsplit(url).scheme):
+            raise RegistryError(f"the server redirects to {target[:200]}, which has no TLS")
+        url = target
+        answer = connection.send("GET", url, headers={})
     if answer.status == 404:
         answer.body(_ERROR_LIMIT)
         return None
