@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from podling import log
 from podling.engine.engine import Engine
 from podling.engine.options import AttachOptions, RemoveOptions, RunOptions
+from podling.engine.permissions import strange_mount
 from podling.engine.remove import remove
 from podling.engine.start import Prepared, clean_up, start
 from podling.errors import NoSuchContainer, PodlingError, WrongState
@@ -67,6 +69,8 @@ def _run_attended(engine: Engine, container: Container, options: RunOptions, std
         return 0
     code = wait_end(engine, watched[0])
     clean_up(engine, container.id)
+    if code and engine.rootless and (reason := strange_mount(prepared.config, prepared.facts)):
+        log.warning(reason)
     return code
 
 

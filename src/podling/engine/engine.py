@@ -80,6 +80,7 @@ class Engine:
         self.storage = storage
         self.paths = paths
         self.owner = rootless.owner()            # the ordinary user whose engine this is, None for root's
+        self.joined = False                      # this process was outside of the user's namespaces before
         os.makedirs(paths.graphroot, 0o700, exist_ok=True)
         os.makedirs(paths.locks, 0o700, exist_ok=True)
         os.environ["PODLING_RUN_DIRECTORIES"] = f"{paths.runroot}/containers"    # for the programs that the monitor starts
@@ -178,11 +179,14 @@ def open_engine(options: GlobalOptions) -> Engine:
     storage = storage_conf.load(os.environ, rootless=who is not None, home=home, cache=cache)
     storage = storage_conf.with_options(storage, options.storage_driver, options.storage_opt or ())
     paths = _paths(options, storage, who)
-    if who is not None and not rootless.entered():
+    outside = who is not None and not rootless.entered()
+    if who is not None and outside:
         from podling.linux import holder  # root has no use for it
 
         holder.enter(who, paths.runroot)
-    return Engine(options, conf=conf, storage=storage, paths=paths)
+    engine = Engine(options, conf=conf, storage=storage, paths=paths)
+    engine.joined = outside
+    return engine
 
 
 def cache_directory(who: Owner | None) -> str:

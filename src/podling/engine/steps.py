@@ -14,7 +14,8 @@ import os
 from podling import __version__, jsontext, launch, log
 from podling.engine import volumes
 from podling.engine.engine import Engine
-from podling.errors import PodlingError, WrongState, explain
+from podling.engine.permissions import strange_mount
+from podling.errors import NotExecutable, PodlingError, WrongState, explain
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
 from podling.model import ContainerConfig, Facts
@@ -279,7 +280,9 @@ def up(starting: Starting) -> Facts:
     try:
         for _, step_up, _ in STEPS:
             facts = step_up(starting, facts)
-    except BaseException:
+    except BaseException as error:
+        if starting.engine.rootless and isinstance(error, NotExecutable) and error.hint is None:
+            error.hint = strange_mount(starting.config, facts) or None
         if starting.network is not None:
             starting.network.abandon()           # its drivers hold the lock that taking them down needs
         raise

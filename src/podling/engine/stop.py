@@ -7,8 +7,8 @@ import time
 from podling.engine.engine import Engine
 from podling.engine.options import StopOptions, WaitOptions
 from podling.engine.start import clean_up, start
-from podling.errors import InvalidArgument, NoSuchContainer, PodlingError, WrongState
-from podling.linux import process
+from podling.errors import InvalidArgument, NoSuchContainer, PodlingError, Unsupported, WrongState
+from podling.linux import cgroups, process
 from podling.model import Container, ContainerConfig, ContainerState
 from podling.runtime import monitor
 from podling.values.signals import SIGKILL
@@ -95,6 +95,9 @@ def unpause(engine: Engine, container: Container) -> None:
 
 def _freeze(engine: Engine, container: Container, *, wanted: str, status: str, act: Callable[[ContainerConfig], None],
             word: str) -> None:
+    if engine.rootless and cgroups.layout() != "v2":
+        raise Unsupported(f"can not {word} containers on rootless containers with cgroup V1: invalid argument",
+                          hint="run as root, or boot the host with systemd.unified_cgroup_hierarchy=1")
     with engine.lock("container", container.id).exclusive():
         stored = engine.containers.stored_state(container.id)
         state = engine.containers.observe(stored)

@@ -120,3 +120,29 @@ def test_killed_commands_leave_nothing_that_the_next_does_not_repair(user: User)
         assert user.podling("run", "--rm", *NONE, "bb", "echo", "on") == "on\n"
     assert len(user.holders()) == 1, HOLDER
     user.assert_nothing_left(ignore=lambda kind, _: kind == "directory")
+
+
+def test_directory_closed_to_the_images_user_is_explained(user: User) -> None:
+    """Somebody who runs an image with a USER line sees only "permission denied" of some program in it."""
+    user.run("mkdir", "-m", "700", "shut")
+    said = user.podling("run", "--rm", *NONE, "--user", "1000", "-v", "./shut:/d", "bb", "touch", "/d/f", status=1)
+    assert (f"the container's user 1000:0 cannot write to {HOME}/shut, which is yours: --userns=keep-id:uid=1000,gid=0 lets it act "
+            "as you") in said
+    user.run("sh", "-c", "echo echo on >shut/script; chmod 755 shut/script")
+    said = user.podling("run", "--rm", *NONE, "--user", "1000", "-v", "./shut:/d", "bb", "/d/script", status=1)
+    assert "--userns=keep-id:uid=1000,gid=0" in said
+    for flags in (("--user", "0"), ("--user", "1000", "--read-only")):
+        said = user.podling("run", "--rm", *NONE, *flags, "-v", "./shut:/d:ro", "bb", "false", status=1)
+        assert "keep-id" not in said
+    user.run("rm", "-r", "shut")
+
+
+def test_what_a_user_cannot_do_here_is_told(user: User) -> None:
+    user.podling("run", "-d", "--name", "c", *NONE, "bb", "sleep", "100")
+    assert "can not pause containers on rootless containers with cgroup V1" in user.podling("pause", "c", status=125)
+    said = user.podling("mount", "c", status=125)
+    assert said == 'Error: cannot run command "podling mount" in rootless mode, must execute `podling unshare` first\n'
+    assert user.podling("unshare", "sh", "-c", "ls $(podling mount c)/bin/sh").endswith("/bin/sh\n")
+    user.podling("unshare", "podling", "unmount", "c")
+    user.podling("rm", "-f", "-t", "0", "c")
+    user.assert_nothing_left()

@@ -7,7 +7,7 @@ from podling.cli.commands.selecting import LATEST, all_flag, selected, selection
 from podling.cli.flags import Command, Flag
 from podling.cli.several import each
 from podling.engine import rootfs
-from podling.errors import InvalidArgument, NotFound
+from podling.errors import InvalidArgument, NotFound, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +26,20 @@ def _is_json(said: dict[str, Any]) -> bool:
     return bool(form)
 
 
+def _check_inside(context: Context) -> None:
+    """A mount in the user's namespace is not seen by the shell that asks for it, unless that is in there too."""
+    if context.engine.joined:
+        raise WrongState(f'cannot run command "{context.program} {context.path}" in rootless mode, must execute '
+                         f"`{context.program} unshare` first")
+
+
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
 def mount(context: Context, said: dict[str, Any], args: list[str]) -> None:
     """Mount containers' root file systems, or list the mounted ones."""
     as_json = _is_json(said)
+    _check_inside(context)
     if args or said.get("all") or said.get("latest"):
         found = [(container, rootfs.mount(context.engine, container)) for container in selected(context, said, args)]
         if len(found) == 1 and not as_json:
@@ -73,6 +81,7 @@ def image_mount(context: Context, said: dict[str, Any], args: list[str]) -> None
     as_json = _is_json(said)
     if args and said.get("all"):
         raise InvalidArgument("when using the --all switch, you may not pass any image names or IDs")
+    _check_inside(context)
     images, mounts = context.engine.images, rootfs.ImageMounts(context.engine)
     if args or said.get("all"):
         wanted = images.list() if said.get("all") else [images.resolve(name) for name in args]
