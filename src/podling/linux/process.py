@@ -154,6 +154,12 @@ def replace_process(argv: Sequence[str], env: Mapping[str, str] | None = None) -
         raise _cannot_execute(argv, error) from error
 
 
+def ignore_keys() -> None:
+    """Leave Ctrl-C and Ctrl-\\ to the child in the foreground that this process waits for."""
+    for number in (_signal.SIGINT, _signal.SIGQUIT):
+        _signal.signal(number, _signal.SIG_IGN)
+
+
 # --- running to the end -----------------------------------------------------------------------------------------------
 
 

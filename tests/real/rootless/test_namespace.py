@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.meta.test_structure import FORBIDDEN, SOURCE
 from tests.support.users import FIRST, HOME, RUNTIME_DIRECTORY, SIZE, UID, User
 
 if TYPE_CHECKING:
@@ -192,3 +195,33 @@ def test_unshare(user: User) -> None:
     assert user.podling("unshare", env={"SHELL": "/usr/bin/id"}).startswith("uid=0(root)")
     done = user.world.run("podling", "unshare", "id", check=False)
     assert (done.returncode, done.stderr) == (125, "Error: please use unshare with rootless\n")
+
+
+def test_unshare_in_the_network_namespace_of_bridges(fresh_user: User) -> None:
+    assert "tap0" in fresh_user.podling("unshare", "--rootless-netns", "ls", "/sys/class/net", "/proc/sys/net/ipv4/conf")
+    fresh_user.podling("unshare", "--rootless-netns", "sh", "-c", "exit 7", status=7)
+    fresh_user.podling("unshare", "--rootless-netns", "sh", "-c", "kill -9 $$", status=137)
+    fresh_user.assert_nothing_left()
+
+
+def test_killed_first_commands_leave_a_way(fresh_user: User) -> None:
+    for delay in range(20, 45, 4):
+        kill_holder(fresh_user)
+        first = fresh_user.spawn("podling", "ps")
+        time.sleep(delay / 1000)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        assert fresh_user.podling("run", "--rm", *NONE, "bb", "echo", "on") == "on\n"
+        assert len(fresh_user.holders()) == 1
+    fresh_user.assert_nothing_left()
+
+
+def test_frequent_commands_load_little(fresh_user: User) -> None:
+    command = (sys.executable, "-I", "-S", "-X", "importtime", str(SOURCE / "__main__.py"))
+    for argv in (("run", "-d", "--name", "c", *NONE, "bb", "sleep", "100"), ("ps",), ("exec", "c", "true"), ("stop", "-t", "0", "c"),
+                 ("start", "c"), ("rm", "-f", "c")):
+        said = fresh_user.run(*command, *argv).stderr
+        loaded = {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+        assert "podling.linux.rootless" in loaded, argv
+        assert not loaded & FORBIDDEN, argv
+    fresh_user.assert_nothing_left()

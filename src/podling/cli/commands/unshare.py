@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from podling.cli.context import Context
 
 
-def unshare(context: Context, said: dict[str, Any], args: list[str]) -> None:
+def unshare(context: Context, said: dict[str, Any], args: list[str]) -> int:
     """Run a command as root of the user's namespace."""
-    become(context.engine, tuple(args), rootless_netns=said.get("rootless_netns", False))
+    return become(context.engine, tuple(args), rootless_netns=said.get("rootless_netns", False))
 
 
 UNSHARE = Command(
