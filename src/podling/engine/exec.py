@@ -70,8 +70,3 @@ def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
                       working_dir=options.working_dir or config.working_dir, terminal=options.terminal,
                       stdin_open=options.stdin_open, privileged=options.privileged,
                       detach_keys=options.detach_keys or "", preserve_fds=options.preserve_fds)
-
-
-def sessions(engine: Engine, container_id: str) -> list[str]:
-    """Ids of the exec sessions that a container has now."""
-    return monitor.exec_sessions(engine.paths.run(container_id))

@@ -6,6 +6,7 @@ from podling import jsontext
 from podling.engine.shapes import Struct, Time, exists_or_empty, or_null
 from podling.errors import NoSuchContainer, NoSuchNetwork
 from podling.linux import files
+from podling.runtime import sessions
 from podling.runtime.mounts import INIT_PATH
 from podling.values import limits, signals, units
 from podling.values.mounts import complete_options
@@ -65,7 +66,7 @@ def inspect_container(engine: Engine, container: Container, *, size: bool = Fals
         "PidFile": config.pidfile or run + "/pidfile", "Name": config.name, "RestartCount": subject.state.restart_count,
         "Driver": engine.filesystems.driver, "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": config.security.apparmor,
         "EffectiveCaps": _effective(subject), "BoundingCaps": or_null(_bounding(subject)),
-        "ExecIDs": _exec_sessions(subject), "GraphDriver": _graph_driver(subject),
+        "ExecIDs": sessions.ids(subject.run) if subject.is_up else [], "GraphDriver": _graph_driver(subject),
     })
     if size:
         found.update(_sizes(subject))
@@ -125,14 +126,6 @@ def _effective(subject: _Subject) -> list[str] | None:
     if user in ("", "0", "root"):
         return _bounding(subject) or None
     return sorted(limits.normalise_capability(name) for name in subject.config.cap_add) or None
-
-
-def _exec_sessions(subject: _Subject) -> list[str]:
-    if not subject.is_up:
-        return []
-    from podling.runtime import monitor  # only a running container has any
-
-    return monitor.exec_sessions(subject.run)
 
 
 def _graph_driver(subject: _Subject) -> Struct:
@@ -207,8 +200,9 @@ def _network_settings(subject: _Subject) -> Struct:
             config, state = owner
     networks = {network.network: _network(subject.engine, config, network, state.network.get(network.network))
                 for network in config.networks}
-    shown = state.network                                # of slirp4netns and pasta nobody outside can use the addresses
-    if config.net_ns.mode in ("host", "none", "slirp4netns", "pasta"):
+    # as in Docker, only the default network's; of slirp4netns and pasta nobody outside can use the addresses
+    shown = {name: status for name, status in state.network.items() if name == subject.engine.networks.default_name}
+    if config.net_ns.mode in ("host", "none", "slirp4netns", "pasta") or (config.net_ns.mode == "bridge" and not networks):
         shown = {}
         networks = {config.net_ns.mode: Struct({"EndpointID": "", **addresses(None), "NetworkID": config.net_ns.mode,
                                                 "DriverOpts": None, "IPAMConfig": None, "Links": None})}

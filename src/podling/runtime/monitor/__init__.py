@@ -14,11 +14,11 @@ code into the exit file and executes the exit command.
 from __future__ import annotations
 
 from podling.runtime.monitor.conmon import Created, Ended, create, destroy, find_conmon, wait_exit, warm_up
-from podling.runtime.monitor.execute import exec_attached, exec_detached, exec_direct, exec_sessions
+from podling.runtime.monitor.execute import exec_attached, exec_detached, exec_direct
 from podling.runtime.monitor.exits import Attended, exit_command
 from podling.runtime.monitor.oci import RuntimeFailed, kill, pause, resume, start, state, update
 from podling.runtime.monitor.runtimes import Runtime, choose_runtime, runtime_version
 
 __all__ = ["Attended", "Created", "Ended", "Runtime", "RuntimeFailed", "choose_runtime", "create", "destroy", "exec_attached",
-           "exec_detached", "exec_direct", "exec_sessions", "exit_command", "find_conmon", "kill", "pause", "resume",
+           "exec_detached", "exec_direct", "exit_command", "find_conmon", "kill", "pause", "resume",
            "runtime_version", "start", "state", "update", "wait_exit", "warm_up"]

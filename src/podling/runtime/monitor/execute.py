@@ -11,7 +11,7 @@ import os
 
 from podling import jsontext
 from podling.linux import files, process
-from podling.runtime import streams
+from podling.runtime import sessions, streams
 from podling.runtime.monitor import oci, relay
 from podling.runtime.monitor.conmon import Launch, exit_arguments, find_conmon, input_arguments, shared_arguments
 
@@ -124,15 +124,7 @@ def _arguments(config: ContainerConfig, session: ExecConfig, bundle: str, conf: 
 
 def _bundle(run: str, session: ExecConfig, document: dict[str, Any]) -> str:
     """The session's directory with its process.json."""
-    bundle = f"{run}/exec/{session.id}"
+    bundle = f"{sessions.directory(run)}/{session.id}"
     os.makedirs(bundle, 0o700)
     files.write_atomic(f"{bundle}/process.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
     return bundle
-
-
-def exec_sessions(run: str) -> list[str]:
-    """Ids of the exec sessions that are there now."""
-    try:
-        return sorted(os.listdir(f"{run}/exec"))
-    except FileNotFoundError:
-        return []
