@@ -85,6 +85,16 @@ def inside(path: str, act: Callable[[], T]) -> T:
     return _in_thread(enter)
 
 
+def apart(act: Callable[[], T]) -> T:
+    """What ``act`` returns when it is done in a mount namespace of its own, from which nothing comes back; programs stay in it."""
+    def enter() -> T:
+        syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_FS)
+        syscalls.mount(None, "/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
+        return act()
+
+    return _in_thread(enter)
+
+
 def _in_thread(act: Callable[[], T]) -> T:
     """Do something in a thread of its own, which may change its namespaces."""
     results: list[T] = []

@@ -227,7 +227,10 @@ def launch(options: Options, netns: str, *, conf: ContainersConf, record: str, l
     ready, theirs = os.pipe()
     try:
         argv = [program, *arguments(options, netns, ready=theirs, life=life, api=api, sandbox=not conf.no_pivot_root)]
-        return Program(argv, ready, record=record, pass_fds=[theirs, *([life] if life >= 0 else [])])
+        passed = [theirs, *([life] if life >= 0 else [])]
+        # Its sandbox unmounts everything without cutting the propagation below the root (1.2.0): in a namespace apart, or the host's
+        # mounts go too.
+        return namespaces.apart(lambda: Program(argv, ready, record=record, pass_fds=passed))
     except BaseException:
         os.close(ready)
         raise
