@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from podling import jsontext
-from podling.engine import registries, transfers
+from podling.engine import registries, transfers, trust
 from podling.engine.images import full_name
-from podling.engine.options import RegistryOptions
+from podling.engine.options import RegistryOptions, SigningOptions
 from podling.errors import AlreadyExists, InvalidArgument, NoSuchImage, NotFound, RegistryError, Unsupported
 from podling.image import digests, manifest, transfer
 from podling.image.manifest import Descriptor, Index
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from podling.engine.engine import Engine
     from podling.image.registry.client import Registry
+    from podling.image.signatures.signing import Signing
     from podling.model import Image, Platform
     from podling.values.reference import Reference
 
@@ -55,6 +56,7 @@ class PushListOptions(Record):
     compression_format: str = ""
     digest_file: str = ""
     remove: bool = False
+    signing: SigningOptions = SigningOptions()
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None
 
@@ -261,6 +263,7 @@ def push(engine: Engine, name: str, destination: str, options: PushListOptions) 
     listed = stored.entries(engine.images, image)
     report = options.progress or transfer.ignore_progress
     with _Repository(place.path if place is not None else destination, options.registry, push=True) as target:
+        signing = trust.signing(options.signing, target.wanted, target.reference)
         report("message", text="Getting image list signatures")
         sent = list(listed)
         if options.all:
@@ -272,11 +275,21 @@ def push(engine: Engine, name: str, destination: str, options: PushListOptions) 
         content = jsontext.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [_sent(entry, docker) for entry in sent]}).encode()
         target.registry.ping()
         digest = target.registry.put_manifest(target.name, target.wanted.digest or target.wanted.tag, content, kind)
+        if signing is not None:
+            _sign(signing, target, [*[entry["digest"] for entry in sent if options.all], digest], report)
     if options.digest_file:
         write_atomic(options.digest_file, digest.encode(), 0o644)
     if options.remove:
         engine.images.remove(image)
     return digest
+
+
+def _sign(signing: Signing, target: _Repository, signed: list[str], report: Callable[..., None]) -> None:
+    """Sign the images that were sent and the list, each by the list's name, as who pulls it asks for it."""
+    for digest in dict.fromkeys(signed):
+        signatures = signing.make(digest, report)
+        report("message", text="Storing signatures")
+        signing.write(target.registry, digest, signatures)
 
 
 def _sent(entry: dict[str, Any], docker: bool) -> dict[str, Any]:

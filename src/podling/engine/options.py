@@ -63,6 +63,21 @@ class PullOptions(Record):
     choose: Callable[[str, list[str]], str] | None = None   # asks which of several full names a short one stands for
 
 
+class SigningOptions(Record):
+    """Who signs what is pushed; files are paths."""
+
+    sign_by: str | None = None               # a GPG key
+    sign_by_sigstore_private_key: str | None = None
+    sign_by_sigstore: str | None = None      # parameters
+    sign_passphrase_file: str | None = None  # its first line unlocks either key
+    sign_passphrase: str | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether anybody signs."""
+        return bool(self.sign_by or self.sign_by_sigstore_private_key or self.sign_by_sigstore)
+
+
 class PushOptions(Record):
     """``push``: an image to a destination."""
 
@@ -72,11 +87,7 @@ class PushOptions(Record):
     format: str | None = None                # oci, v2s2
     digest_file: str | None = None
     remove_signatures: bool = False
-    sign_by: str | None = None               # a GPG key
-    sign_by_sigstore_private_key: str | None = None   # path
-    sign_by_sigstore: str | None = None      # path of a file of parameters
-    sign_passphrase_file: str | None = None  # path; its first line unlocks either key
-    sign_passphrase: str | None = None
+    signing: SigningOptions = SigningOptions()
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None
 

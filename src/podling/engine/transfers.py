@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
     from podling.image.policy import Gate
     from podling.image.remote import Access
-    from podling.image.signatures.signing import Signing
     from podling.model import Image
     from podling.values.reference import Reference
 
@@ -267,7 +266,7 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
         _check_unsigned(engine, image)
     place = parse_place(destination or "")
     if place is not None and place.transport != "docker":
-        if options.sign_by or options.sign_by_sigstore_private_key or options.sign_by_sigstore:
+        if options.signing.any:
             raise InvalidArgument(f"cannot determine canonical Docker reference for destination {place}",
                                   hint="only images in registries are signed")
         return _push_place(engine, image, place, options)
@@ -280,7 +279,7 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
     compression = options.compression_format or engine.conf.compression_format or "gzip"
     if compression not in ("gzip", "zstd"):
         raise Unsupported(f"compression format {compression} is not available yet", hint="use gzip or zstd")
-    signing = _signing(options, wanted, endpoint.reference)
+    signing = trust.signing(options.signing, wanted, endpoint.reference)
     from podling.image.pushing import Push
 
     try:
@@ -299,21 +298,6 @@ def _check_unsigned(engine: Engine, image: Image) -> None:
     if engine.images.signatures(image):
         raise InvalidArgument('copying this image would require changing layer representation, which we cannot do: "Would '
                               'invalidate signatures"', hint="--remove-signatures sends it without them")
-
-
-def _signing(options: PushOptions, wanted: Reference, target: Reference) -> Signing | None:
-    """Who signs what is pushed, None for nobody."""
-    if not (options.sign_by or options.sign_by_sigstore_private_key or options.sign_by_sigstore):
-        return None
-    from podling.image.signatures.signing import Signers, Signing
-
-    passphrase = options.sign_passphrase
-    if options.sign_passphrase_file is not None:
-        passphrase = trust.read_passphrase(options.sign_passphrase_file)
-    signers = Signers(gpg_key=options.sign_by or "", key_file=options.sign_by_sigstore_private_key or "", passphrase=passphrase)
-    if options.sign_by_sigstore:
-        signers = trust.sigstore_signers(options.sign_by_sigstore, signers)
-    return Signing(signers, trust.signature_places(), wanted=wanted, reference=target)
 
 
 def _push_name(image: Image, name: str) -> str:

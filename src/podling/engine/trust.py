@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from podling.config.policy import Policy
     from podling.config.registries_d import SignaturePlaces
     from podling.config.requirements import KeySource, Requirement
-    from podling.image.signatures.signing import Signers
+    from podling.engine.options import SigningOptions
+    from podling.image.signatures.signing import Signers, Signing
+    from podling.values.reference import Reference
 
 TYPES = ("accept", ACCEPT, REJECT, SIGNED_BY, SIGSTORE_SIGNED)
 _SHOWN = {ACCEPT: "accept", REJECT: "reject", SIGNED_BY: "signed", SIGSTORE_SIGNED: "sigstoreSigned"}
@@ -48,7 +50,22 @@ def read_passphrase(path: str) -> str:
     return files.read_text(path, _PASSPHRASE_LIMIT).partition("\n")[0]
 
 
-def sigstore_signers(path: str, others: Signers) -> Signers:
+def signing(options: SigningOptions, wanted: Reference, target: Reference) -> Signing | None:
+    """The signing of a push to ``target`` under the name ``wanted``, None where nobody signs."""
+    if not options.any:
+        return None
+    from podling.image.signatures.signing import Signers, Signing
+
+    passphrase = options.sign_passphrase
+    if options.sign_passphrase_file is not None:
+        passphrase = read_passphrase(options.sign_passphrase_file)
+    signers = Signers(gpg_key=options.sign_by or "", key_file=options.sign_by_sigstore_private_key or "", passphrase=passphrase)
+    if options.sign_by_sigstore:
+        signers = _sigstore_signers(options.sign_by_sigstore, signers)
+    return Signing(signers, signature_places(), wanted=wanted, reference=target)
+
+
+def _sigstore_signers(path: str, others: Signers) -> Signers:
     """The signers, with those that a file of sigstore's parameters names."""
     said = sigstore.load(path)
     if others.key_file:

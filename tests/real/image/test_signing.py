@@ -459,3 +459,27 @@ def test_a_policy_by_option(signed: Signed) -> None:
     signed.pull("plain:1", "--signature-policy", "/run/accept.json")
     signed.podling("rmi", "localhost:5000/plain:1")
     write_policy(signed.world)
+
+
+def test_lists_are_signed_with_their_images(signed: Signed) -> None:
+    world = signed.world
+    write_policy(world)
+    signed.podling("manifest", "create", "list", "bb")
+    push = ("manifest", "push", "-q", "--tls-verify=false")
+    signed.podling(*push, "--sign-by", signed.dev.mail, "list", "localhost:5000/list:1", key=signed.dev)
+    assert len([path for path in world.path(STAGING).iterdir() if path.name.startswith("list@")]) == 2
+    signed.podling("manifest", "rm", "list")
+    signed.require()
+    signed.pull("list:1")
+    signed.podling("rmi", "localhost:5000/list:1")
+    world.podman("pull", "-q", "--tls-verify=false", "localhost:5000/list:1")
+    world.podman("rmi", "localhost:5000/list:1")
+    # a signature of the list alone is none of its images
+    signed.podling("load", "-q", "-i", signed.archive)
+    signed.podling("manifest", "create", "list", "bb")
+    signed.podling(*push, "list", "localhost:5000/list-alone:1")
+    signed.podling("image", "sign", "--sign-by", signed.dev.mail, "docker://localhost:5000/list-alone:1", key=signed.dev)
+    assert "A signature was required, but no signature exists" in signed.refused("list-alone:1")
+    signed.podling("image", "sign", "--all", "--sign-by", signed.dev.mail, "docker://localhost:5000/list-alone:1", key=signed.dev)
+    signed.pull("list-alone:1")
+    signed.podling("rmi", "localhost:5000/list-alone:1", "list")

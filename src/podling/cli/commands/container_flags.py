@@ -207,12 +207,13 @@ COMMON = (
     Flag("--volume", "-v", "Bind mount a volume into the container", kind="array", complete="volumes+files"),
     Flag("--volumes-from", help="Mount volumes from the specified container(s)", kind="array", complete="containers"),
     Flag("--workdir", "-w", "Working directory inside the container", into="working_dir"),
+    Flag("--signature-policy", hidden=True, complete="files"),
     Flag("--kernel-memory", hidden=True, noop=True),      # as in Podman: the kernel no longer has it
     *(Flag(name, kind=kind, refused="yet") for kind, names in (
         ("value", ("--group-entry --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure "
                    "--health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success "
                    "--health-startup-timeout --hosts-file --init-ctr --personality --pod --pod-id-file --rdt-class --sdnotify "
-                   "--seccomp-policy --shm-size-systemd --signature-policy --subgidname --subuidname")),
+                   "--seccomp-policy --shm-size-systemd --subgidname --subuidname")),
         ("array", "--chrootdirs --decryption-key --secret"),
         ("slice", "--gidmap --gpus --hostuser --requires --uidmap"),
         ("uints", "--preserve-fd"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.cli import output
+from podling.cli import output, signing
 from podling.cli.flags import Command, Flag
 from podling.cli.progress import registry_options, reporter
 from podling.cli.several import each
@@ -80,6 +80,7 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
     options = image_lists.PushListOptions(
         all=said.get("all", True), format=form, compression_format=said.get("compression_format", ""),
         digest_file=said.get("digestfile", ""), remove=said.get("rm", False), registry=registry_options(dict(said)),
+        signing=signing.signing_options(context, dict(said)),
         progress=reporter(context, quiet=said.get("quiet", False)))
     destination = args[1] if len(args) > 1 else args[0]
     context.out.line(image_lists.push(context.engine, args[0], destination, options))
@@ -168,7 +169,7 @@ PUSH = Command(
         Flag("--remove-signatures", help="don't copy signatures when pushing images", kind="bool", noop=True),
         Flag("--rm", help="remove the manifest list if push succeeds", kind="bool"),
         Flag("--purge", "-p", kind="bool", into="rm", hidden=True),
-        Flag("--sign-by", refused="yet"), Flag("--sign-by-sigstore-private-key", refused="yet"),
+        *signing.FLAGS,
         Flag("--add-compression", kind="slice", refused="yet"), _TLS,
     ),
     push, args=(1, 2, ""), complete="images", examples=("{} mylist:v1.11 docker://quay.io/myuser/image:v1.11",),

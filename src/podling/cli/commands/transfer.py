@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
+from podling.cli import signing
 from podling.cli.commands.container_options import take_platform
 from podling.cli.commands.container_values import platform, seconds
 from podling.cli.flags import Command, Flag
 from podling.cli.progress import chooser, registry_options, reporter
 from podling.cli.several import each
+from podling.cli.signing import signing_options
 from podling.engine.options import PullOptions, PushOptions
 from podling.errors import InvalidArgument
 
@@ -50,21 +50,8 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
         compression_format=rest.pop("compression_format", None), compression_level=rest.pop("compression_level", None),
         force_compression=rest.pop("force_compression", None), format=form, digest_file=rest.pop("digestfile", None),
         remove_signatures=rest.pop("remove_signatures", False), progress=reporter(context, quiet=rest.pop("quiet", False)),
-        registry=registry_options(rest), **_signing(context, rest))
+        registry=registry_options(rest), signing=signing_options(context, rest))
     transfers.push(context.engine, args[0], args[1] if len(args) > 1 else None, options)
-
-
-def _signing(context: Context, said: dict[str, Any]) -> dict[str, Any]:
-    """The options about signing; the passphrase of a sigstore key is asked for where it is not in a file."""
-    given = {name: said[name] for name in ("sign_by", "sign_by_sigstore", "sign_by_sigstore_private_key", "sign_passphrase_file")
-             if said.get(name)}
-    if {"sign_by", "sign_by_sigstore_private_key", "sign_passphrase_file"} <= set(given):
-        raise InvalidArgument("only one of --sign-by and sign-by-sigstore-private-key can be used with --sign-passphrase-file")
-    if "sign_by_sigstore_private_key" in given and "sign_passphrase_file" not in given and os.isatty(0):
-        from podling.cli.terminal import ask_password
-
-        given["sign_passphrase"] = ask_password(context.err, "Enter passphrase: ")
-    return given
 
 
 _TLS = Flag("--tls-verify", kind="bool", default_text="true",
@@ -128,10 +115,7 @@ PUSH = Command(
         Flag("--remove-signatures", kind="bool", help="Discard any pre-existing signatures in the image"),
         Flag("--retry", help="number of times to retry in case of failure when performing push", kind="uint", default_text="3"),
         Flag("--retry-delay", help="delay between retries in case of push failures", parse=seconds),
-        Flag("--sign-by", help="Add a signature at the destination using the specified key"),
-        Flag("--sign-by-sigstore", help="Sign the image using a sigstore parameter file at `PATH`", complete="files"),
-        Flag("--sign-by-sigstore-private-key", help="Sign the image using a sigstore private key at `PATH`", complete="files"),
-        Flag("--sign-passphrase-file", help="Read a passphrase for signing an image from `PATH`", complete="files"),
+        *signing.FLAGS,
         Flag("--signature-policy", hidden=True, noop=True),   # it is about what comes in
         _TLS,
     ),
