@@ -135,8 +135,17 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         inherited=_inherited(engine, options.volumes_from),
         volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
         joined=_joined(engine, options), capabilities=userns.bounding_capabilities(),
-        rootless=engine.rootless, may_limit=not engine.rootless or cgroups.layout() == "v2",
+        rootless=engine.rootless, no_limits=_no_limits(engine, options),
     )
+
+
+def _no_limits(engine: Engine, options: CreateOptions) -> str:
+    """Why a container can have no limits: "v1" where a user can have no cgroup, "cgroupfs" where nobody gives it one, "" if it can."""
+    if not engine.rootless:
+        return ""
+    if cgroups.layout() != "v2":
+        return "v1"
+    return "" if engine.cgroup_manager == "systemd" or options.cgroup_parent else "cgroupfs"
 
 
 def _init_path(engine: Engine, options: CreateOptions) -> str:

@@ -49,7 +49,7 @@ class Surroundings(Record):
     capabilities: tuple[str, ...] = ()       # this process' bounding set
     joined: dict[str, str] = {}              # container name or id as asked -> full id
     rootless: bool = False
-    may_limit: bool = True                   # containers can have cgroups with limits
+    no_limits: str = ""                      # why no limit can be kept: "v1", "cgroupfs"
 
 
 def check(options: CreateOptions) -> None:
@@ -109,7 +109,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     user = options.user if options.user is not None else (image.user if image else "")
     decided_mounts = _mounts(options, image, conf, host)
     cap_default = conf.default_capabilities
-    memory_defaults = _resources(options, conf, may_limit=host.may_limit)
+    memory_defaults = _resources(options, conf, no_limits=host.no_limits)
     stop_signal = options.stop_signal or (signals.parse(image.stop_signal) if image and image.stop_signal else 15)
     return ContainerConfig(
         id=host.id, name=host.name, created=host.created,
@@ -355,13 +355,12 @@ def _sysctls(options: CreateOptions, conf: ContainersConf, net_ns: Namespace) ->
     return decided
 
 
-def _resources(options: CreateOptions, conf: ContainersConf, *, may_limit: bool) -> limits.Resources:
+def _resources(options: CreateOptions, conf: ContainersConf, *, no_limits: str) -> limits.Resources:
     asked = options.resources
-    if not may_limit:
-        if any(value for value in vars(asked).values()):
-            raise Unsupported("resource limits are not supported on cgroups V1 rootless systems",
-                              hint="leave them out, run as root, or boot the host with systemd.unified_cgroup_hierarchy=1")
-        return asked
+    if no_limits:
+        if any(value and value != -1 for value in vars(asked).values()):
+            raise _refused_limits(no_limits)
+        return limits.Resources()
     if asked.pids_limit is None and options.cgroups != "disabled":
         asked = asked.replace(pids_limit=conf.pids_limit)
     if asked.pids_limit == 0:
@@ -369,6 +368,14 @@ def _resources(options: CreateOptions, conf: ContainersConf, *, may_limit: bool)
     if asked.memory and asked.memory_swap is None:
         asked = asked.replace(memory_swap=2 * asked.memory)   # as Docker and Podman: as much swap as memory
     return asked
+
+
+def _refused_limits(why: str) -> Unsupported:
+    if why == "v1":
+        return Unsupported("resource limits are not supported on cgroups V1 rootless systems",
+                           hint="leave them out, run as root, or boot the host with systemd.unified_cgroup_hierarchy=1")
+    return Unsupported("resource limits of rootless containers need a cgroup that is the user's own",
+                       hint="use --cgroup-manager systemd in a login session, or name a delegated cgroup by --cgroup-parent")
 
 
 def _log(options: CreateOptions, conf: ContainersConf, host: Surroundings) -> LogConfig:
