@@ -44,6 +44,10 @@ def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tupl
         raise WrongState("can only create exec sessions on running containers: container state improper",
                          hint=f"start it first: podling start {container.name}")
     config = engine.containers.config(container.id)
+    if engine.owner and config.cgroup_manager == "systemd" and config.runtime != "runc":      # runc asks systemd itself
+        from podling.linux import scopes
+
+        scopes.enter(engine.owner.uid)
     session = _decide(config, options)
     facts = Facts(rootfs=f"/proc/{state.pid}/root", pid=state.pid)
     added = config.group_add if options.user is None else ()
