@@ -81,10 +81,8 @@ def end(record: str) -> None:
     """End the process that a record names, and forget it; idempotent."""
     found = find(record)
     if found is not None:
-        process.kill(*found, process.SIGTERM)
-        if not process.wait_gone(*found, _END_SECONDS):
-            process.kill(*found, process.SIGKILL)
-            process.wait_gone(*found, _END_SECONDS)
+        process.kill(*found, process.SIGKILL)         # none of them has anything to tidy up
+        process.wait_gone(*found, _END_SECONDS)
         try:
             os.waitpid(found[0], os.WNOHANG)          # ours, where this very process started it
         except ChildProcessError:

@@ -99,6 +99,7 @@ def release(user: str, *, runroot: str) -> None:
             _end_dns(runroot)
             namespaces.delete(netns_of(runroot))
             _forget(_tracks(runroot))
+            _forget(_resolv_conf(runroot))
             os.rmdir(_users(runroot))
 
 
@@ -123,7 +124,7 @@ def enter(*, conf: ContainersConf, runroot: str) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     target = os.path.realpath("/etc/resolv.conf")
     if os.path.exists(target):
-        path = f"{runroot}/networks/rootless-resolv.conf"
+        path = _resolv_conf(runroot)
         files.write_atomic(path, "".join(f"nameserver {server}\n" for server in pending.joint.dns_servers).encode(), 0o644)
         mounts.bind(path, target)
 
@@ -243,6 +244,10 @@ def _users(runroot: str) -> str:
 
 def _tracks(runroot: str) -> str:
     return f"{runroot}/networks/rootless-tracks"
+
+
+def _resolv_conf(runroot: str) -> str:
+    return f"{runroot}/networks/rootless-resolv.conf"
 
 
 def _record(program: str, runroot: str) -> str:

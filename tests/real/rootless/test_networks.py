@@ -1,0 +1,125 @@
+"""Networks of an ordinary user: bridges in the rootless network namespace, DNS, ports, the host, and what is killed heals."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.users import RUNTIME_DIRECTORY
+
+if TYPE_CHECKING:
+    from tests.support.users import User
+
+NETWORKS = f"{RUNTIME_DIRECTORY}/containers/podling/networks"
+SERVE = ("sh", "-c", "mkdir /w; echo hello >/w/index.html; exec httpd -f -v -p 80 -h /w 2>&1")
+OUTSIDE = ("ip", "netns", "exec", "outside")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def outside(user: User) -> None:
+    """The user's uplink leads to a host of its own, 198.51.100.1, which answers HTTP."""
+    world = user.world
+    world.run("sh", "-ec", """
+        ip netns add outside; ip link set uplink1 netns outside; ip -n outside addr add 198.51.100.1/24 dev uplink1
+        ip -n outside link set uplink1 up; ip -n outside link set lo up
+        mkdir /run/outside; echo outside >/run/outside/index.html
+        ip netns exec outside busybox httpd -p 80 -h /run/outside""")
+    user.podling("network", "create", "n1")
+    world.before = world.observe()
+
+
+def get(user: User, address: str) -> str:
+    return user.run("curl", "-sg", "--max-time", "5", f"http://{address}/", check=False).stdout
+
+
+def processes(user: User, word: str) -> list[int]:
+    found = []
+    for pid in user.world.processes():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if word in file.read().decode(errors="replace").replace("\0", " "):
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def assert_nothing_left(user: User) -> None:
+    user.assert_nothing_left()
+    user.world.wait_until(lambda: not os.listdir(user.world.path(f"{RUNTIME_DIRECTORY}/containers/podling/netns")), "no namespace left")
+    kept = ("aardvark-dns", "pasta.json")
+    assert not [name for name in os.listdir(user.world.path(NETWORKS)) if not name.endswith("lock") and name not in kept]
+
+
+@pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
+def test_bridges_names_ports_and_the_world(user: User, program: str) -> None:
+    user.world.path("/etc/containers/joint.conf").write_text(f'[network]\ndefault_rootless_network_cmd = "{program}"\n', encoding="ascii")
+    env = {"CONTAINERS_CONF_OVERRIDE": "/etc/containers/joint.conf"}
+    user.podling("run", "-d", "--name", "w", "--network", "n1", "-p", "8080:80", "bb", *SERVE, env=env)
+    user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
+    run = ("run", "--rm", "--network", "n1", "bb")
+    assert user.podling(*run, "wget", "-qO-", "http://w/", env=env) == "hello\n"
+    assert user.podling(*run, "wget", "-qO-", "http://198.51.100.1/", env=env) == "outside\n"
+    assert user.world.run(*OUTSIDE, "curl", "-s", "--max-time", "5", "http://198.51.100.2:8080/").stdout == "hello\n"
+    user.world.wait_until(lambda: "198.51.100.1" in user.podling("logs", "w"), "the client's own address in the log")
+    address = user.podling("inspect", "--format", "{{.NetworkSettings.Networks.n1.IPAddress}}", "w", env=env).strip()
+    assert address.startswith("10.89.0.")
+    user.podling("rm", "-f", "-t", "0", "w", env=env)
+    assert_nothing_left(user)
+    assert not user.world.run("pgrep", "-f", "^[^ ]*pasta --config-net", check=False).stdout
+
+
+def test_the_host_is_reached(user: User) -> None:
+    server = user.spawn("busybox", "httpd", "-f", "-p", "198.51.100.2:8070", "-h", "/etc")
+    for name in ("host.containers.internal", "host.docker.internal"):
+        for network in ("n1", "slirp4netns"):
+            assert "root:" in user.podling("run", "--rm", "--network", network, "bb", "wget", "-qO-", f"http://{name}:8070/passwd")
+    server.kill()
+    server.wait()
+    assert_nothing_left(user)
+
+
+def test_without_a_network_they_meet_by_the_hosts_ports(user: User) -> None:
+    user.podling("run", "-d", "--name", "w", "-p", "8080:80", "bb", *SERVE)
+    user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
+    assert user.podling("run", "--rm", "bb", "wget", "-qO-", "http://host.containers.internal:8080/") == "hello\n"
+    user.podling("run", "--rm", "bb", "wget", "-qO-", "http://10.0.2.100:80/", status=1)
+    user.podling("rm", "-f", "-t", "0", "w")
+    assert_nothing_left(user)
+
+
+def test_low_ports_are_refused_with_what_allows_them(user: User) -> None:
+    for network in ("slirp4netns", "n1"):
+        said = user.podling("run", "--rm", "-p", "80:80", "--network", network, "bb", "true", status=125)
+        assert "rootlessport cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80'" in said
+    assert_nothing_left(user)
+
+
+def test_what_is_killed_heals(user: User) -> None:
+    user.podling("run", "-d", "--name", "w", "--network", "n1", "-p", "8080:80", "bb", *SERVE)
+    user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
+    for word in ("slirp4netns --", "forwarder", "aardvark-dns --"):
+        assert processes(user, word), word
+        for pid in processes(user, word):
+            os.kill(pid, signal.SIGKILL)
+    user.world.wait_until(lambda: not processes(user, "forwarder"), "they end")
+    run = ("run", "--rm", "--network", "n1", "bb", "wget", "-qO-")
+    assert user.podling(*run, "http://198.51.100.1/") == "outside\n"           # the next start heals the namespace
+    user.podling("restart", "-t", "0", "w")
+    user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server again")
+    assert user.podling(*run, "http://w/") == "hello\n"
+    user.podling("rm", "-f", "-t", "0", "w")
+    assert_nothing_left(user)
+
+
+def test_unshare_enters_the_namespace(user: User) -> None:
+    user.podling("run", "-d", "--name", "w", "--network", "n1", "bb", *SERVE)
+    address = user.podling("inspect", "--format", "{{.NetworkSettings.Networks.n1.IPAddress}}", "w").strip()
+    assert user.podling("unshare", "--rootless-netns", "curl", "-s", f"http://{address}/") == "hello\n"
+    assert user.podling("unshare", "--rootless-netns", "cat", "/etc/resolv.conf") == "nameserver 10.0.2.3\n"
+    user.podling("rm", "-f", "-t", "0", "w")
+    assert user.podling("unshare", "--rootless-netns", "curl", "-s", "http://198.51.100.1/") == "outside\n"    # made for it alone
+    assert_nothing_left(user)
