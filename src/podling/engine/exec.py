@@ -44,7 +44,7 @@ def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tupl
         raise WrongState("can only create exec sessions on running containers: container state improper",
                          hint=f"start it first: podling start {container.name}")
     config = engine.containers.config(container.id)
-    if engine.owner and config.cgroup_manager == "systemd" and config.runtime != "runc":      # runc asks systemd itself
+    if engine.owner and config.cgroup_manager == "systemd":
         from podling.linux import scopes
 
         scopes.enter(engine.owner.uid)
