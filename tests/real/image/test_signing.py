@@ -26,11 +26,18 @@ class Signed:
         self.world = world
         self.archive = str(busybox)
         self.servers = [world_registry(world), web_server(world, STAGING)]
-        write_registries_d(world, LOOKASIDE)
         self.dev = GpgHome(world, "dev")
         self.other = GpgHome(world, "other", mail="other@example.org")
-        world.run("podling", "load", "-q", "-i", str(busybox))
+        conf = world.path("/etc/containers/registries.conf.d/local.conf")
+        conf.write_text('[[registry]]\nlocation = "localhost:5000"\ninsecure = true\n')
         world.podman("load", "-q", "-i", str(busybox))
+
+    def reset(self) -> None:
+        """What every test begins with."""
+        write_policy(self.world)
+        write_registries_d(self.world, LOOKASIDE)
+        if self.podling("image", "exists", "bb", check=False).returncode:
+            self.podling("load", "-q", "-i", self.archive)
 
     def close(self) -> None:
         for server in self.servers:
@@ -75,10 +82,17 @@ class Signed:
 
 
 @pytest.fixture(scope="module")
-def signed(shared_world: World, busybox: Path) -> Iterator[Signed]:
+def signing_world(shared_world: World, busybox: Path) -> Iterator[Signed]:
     made = Signed(shared_world, busybox)
     yield made
     made.close()
+
+
+@pytest.fixture
+def signed(signing_world: Signed) -> Signed:
+    """The world of all tests, as each of them expects it."""
+    signing_world.reset()
+    return signing_world
 
 
 def test_the_session(signed: Signed) -> None:
@@ -276,7 +290,7 @@ def test_keys_that_expired_or_were_revoked(signed: Signed) -> None:
     signed.podling("rmi", "localhost:5000/aged:1")
     old.gpg("--quick-set-expire", old.fingerprint, "seconds=1")
     old.export()
-    world.run("sleep", "1.2")
+    world.run("sleep", "2.1")                        # the last second still counts, and seconds are cut off
     assert "Invalid GPG signature: the key that made it has expired" in signed.refused("aged:1")
     old.gpg("--quick-set-expire", old.fingerprint, "0")
     old.export()
@@ -388,8 +402,6 @@ def test_what_they_sign_we_verify(signed: Signed, who: str) -> None:
 def test_image_sign(signed: Signed) -> None:
     write_policy(signed.world)
     signed.podling(*PUSH, "bb", "localhost:5000/later:1")
-    conf = signed.world.path("/etc/containers/registries.conf.d/local.conf")
-    conf.write_text('[[registry]]\nlocation = "localhost:5000"\ninsecure = true\n')
     signed.podling("image", "sign", "--sign-by", signed.dev.mail, "docker://localhost:5000/later:1", key=signed.dev)
     signed.podling("image", "sign", "--sign-by", signed.other.mail, "docker://localhost:5000/later:1", key=signed.other)
     found = next(path for path in signed.world.path(STAGING).iterdir() if path.name.startswith("later@"))
