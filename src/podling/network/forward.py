@@ -28,6 +28,7 @@ else:
     import _socket
 
 _SECONDS = 10.0
+_OTHER_FILES = 128           # that this process may have open beside the ports
 _UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from podling.network.forwarder import main; main()"
 
@@ -74,13 +75,15 @@ class _Descriptors:
         self._before: tuple[int, int] | None = None
 
     def __enter__(self) -> None:
-        if self.more < 200:
+        if self.more < _OTHER_FILES:
             return
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = soft + self.more + 64
-        if 0 <= hard < wanted:
+        wanted = self.more + _OTHER_FILES
+        if soft >= wanted:
+            return
+        if hard < wanted:
             raise PodlingError(f"{self.more} ports cannot be forwarded: at most {hard} files may be open",
                                hint=f"raise the limit, for example: ulimit -Hn {wanted}")
         self._before = (soft, hard)
