@@ -1,4 +1,4 @@
-"""Why the user in an ordinary user's container cannot write to a directory of that user, and the one flag that lets it.
+"""Users in an ordinary user's containers: which there are, and why one cannot write to a directory of the caller, with the flag for it.
 
 In the user's namespace its files are root's. A program that runs as another user in the container, because the image has a USER line,
 is a stranger to them, and fails with EACCES somewhere. What it says then is its own; what we know of it is said beside it.
@@ -7,6 +7,9 @@ is a stranger to them, and fails with EACCES somewhere. What it says then is its
 from __future__ import annotations
 
 import os
+
+from podling.errors import InvalidArgument
+from podling.linux import userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +29,17 @@ def strange_mount(config: ContainerConfig, facts: Facts) -> str:
             return (f"the container's user {facts.uid}:{facts.gid} cannot write to {mount.source}, which is yours: "
                     f"--userns=keep-id:uid={facts.uid},gid={facts.gid} lets it act as you")
     return ""
+
+
+def check_ids(config: ContainerConfig, uid: int, gid: int) -> None:
+    """InvalidArgument where the user's namespace has no such id; a container with a map of its own has its own ids."""
+    if config.uid_map:
+        return
+    for number, ids, name in ((uid, userns.uid_map(), "uid"), (gid, userns.gid_map(), "gid")):
+        if userns.to_outside(ids, number) is None:
+            raise InvalidArgument(
+                f"the container's user {uid}:{gid} does not exist in your user namespace, which has {sum(r.size for r in ids)} {name}s",
+                hint=f"have root give you more in /etc/sub{name}, then run `podling system migrate`; or use --user with a lower number")
 
 
 def _is_closed(path: str, facts: Facts) -> bool:

@@ -14,7 +14,7 @@ import os
 from podling import __version__, jsontext, launch, log
 from podling.engine import volumes
 from podling.engine.engine import Engine
-from podling.engine.permissions import strange_mount
+from podling.engine.permissions import check_ids, strange_mount
 from podling.errors import NotExecutable, PodlingError, WrongState, explain
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
@@ -70,7 +70,7 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
     sources, images = {}, {}
     for number, mount in enumerate(config.mounts):
         if mount.kind == "volume":
-            sources[mount.source] = volumes.use(engine, mount, facts.rootfs, owner=lambda: _owner(config, facts))
+            sources[mount.source] = volumes.use(engine, mount, facts.rootfs, owner=lambda: _owner(engine, config, facts))
         elif mount.kind == "image":
             image = engine.images.resolve(mount.source)
             images[mount.destination] = engine.filesystems.mount_image(
@@ -78,10 +78,17 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
     return facts.replace(volumes=sources, image_mounts=images)
 
 
-def _owner(config: ContainerConfig, facts: Facts) -> tuple[int, int]:
+def _owner(engine: Engine, config: ContainerConfig, facts: Facts) -> tuple[int, int]:
     """uid and gid of the container's user, who owns a fresh volume where the image has nothing at its place."""
-    user = users.lookup(users.accounts(config, facts), config.user, config.group_add)
+    user = _user(engine, config, facts)
     return user.uid, user.gid
+
+
+def _user(engine: Engine, config: ContainerConfig, facts: Facts) -> users.User:
+    user = users.lookup(users.accounts(config, facts), config.user, config.group_add)
+    if engine.rootless:
+        check_ids(config, user.uid, user.gid)
+    return user
 
 
 def _volumes_down(engine: Engine, config: ContainerConfig) -> None:
@@ -174,7 +181,7 @@ def _joined_namespaces(engine: Engine, config: ContainerConfig) -> dict[str, str
 def _etc_up(starting: Starting, facts: Facts) -> Facts:
     engine, config = starting.engine, starting.config
     etc.prepare_root(facts.rootfs, config)
-    user = users.lookup(users.accounts(config, facts), config.user, config.group_add)
+    user = _user(engine, config, facts)
     facts = facts.replace(bundle=starting.run, uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
     starting.host = host.gather(config, facts, runtime=config.runtime, cache=engine.paths.cache,
                                 joined_hostname=_joined_hostname(engine, config))
