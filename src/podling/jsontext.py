@@ -71,8 +71,10 @@ if make_scanner is None:
         return json.loads(text)
 
     def loads_strict(text: str | bytes) -> Any:
-        """As :func:`loads`; ValueError also where a key of an object repeats or a control character stands in a string."""
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        """As :func:`loads`; ValueError also for repeated keys, control characters in strings and halves of surrogate pairs."""
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        dumps(value).encode()
+        return value
 
     def dumps(value: Any) -> str:
         """Compact JSON text."""
@@ -91,8 +93,10 @@ else:
         return _loads(text, _scan)
 
     def loads_strict(text: str | bytes) -> Any:
-        """As :func:`loads`; ValueError also where a key of an object repeats or a control character stands in a string."""
-        return _loads(text, _scan_strict)
+        """As :func:`loads`; ValueError also for repeated keys, control characters in strings and halves of surrogate pairs."""
+        value = _loads(text, _scan_strict)
+        dumps(value).encode()
+        return value
 
     def _loads(text: str | bytes, scan: Any) -> Any:
         if isinstance(text, bytes):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 
+from podling import jsontext
 from podling.errors import InvalidArgument
 from podling.record import Record
 from podling.values import reference
@@ -137,7 +138,7 @@ class Members:
     def end(self) -> None:
         """Error where something is left."""
         for name in self.rest:
-            raise self.wrong(f'Unknown key "{name}"')
+            raise self.wrong(f"Unknown key {jsontext.dumps(name)}")
 
 
 def parse(value: Any, where: str) -> Requirement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podling import jsontext
 from podling.config.requirements import normalized
 from podling.errors import InvalidArgument, SignatureRejected
 from podling.values import reference
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def check(identity: SignedIdentity, wanted: Reference | None, signed: str, image: str) -> None:
     """SignatureRejected unless a signature for ``signed`` may stand for ``wanted`` (None: an image that has no name)."""
     if not _matches(identity, wanted, signed, image):
-        raise SignatureRejected(f'Signature for identity "{signed}" is not accepted')
+        raise SignatureRejected(f"Signature for identity {jsontext.dumps(signed)} is not accepted")
 
 
 def _matches(identity: SignedIdentity, wanted: Reference | None, signed: str, image: str) -> bool:
