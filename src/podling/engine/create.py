@@ -10,7 +10,7 @@ from podling.engine import names, volumes
 from podling.engine.engine import Engine
 from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
 from podling.engine.resolve import Surroundings, check, resolve
-from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound, Unsupported
+from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound, Unsupported, explain
 from podling.linux import cgroups, process, userns
 from podling.linux.files import write_atomic
 from podling.model import Container, ContainerConfig, Image, ImageConfig
@@ -124,8 +124,8 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
     fresh = 64 + len(options.mounts)
     return Surroundings(
         id=container_id, name=name, created=time.time_ns(), environ=dict(os.environ),
-        env_files=tuple(read_lines(path) for path in options.env_files),
-        label_files=tuple(read_lines(path) for path in options.label_files),
+        env_files=tuple(read_lines(path, f'parsing env file "{path}"') for path in options.env_files),
+        label_files=tuple(read_lines(path, "unable to process labels") for path in options.label_files),
         hostname=os.uname().nodename,
         image_id=image.id if image else "", image_name=image_name, image_digest=image.digest if image else "",
         image_store=image.store if image else "",
@@ -162,11 +162,13 @@ def _init_path(engine: Engine, options: CreateOptions) -> str:
     return found
 
 
-def read_lines(path: str) -> tuple[str, ...]:
-    """The meaningful lines of an ``--env-file`` or ``--label-file``."""
+def read_lines(path: str, doing: str) -> tuple[str, ...]:
+    """The meaningful lines of an ``--env-file`` or ``--label-file``; ``doing`` begins the message where it cannot be opened."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(ENVIRONMENT_FILE_LIMIT + 1)
+    except OSError as error:
+        raise InvalidArgument(f"{doing}: open {explain(error)}") from None
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{path} is not UTF-8 text: {error}") from None
     if len(text) > ENVIRONMENT_FILE_LIMIT:

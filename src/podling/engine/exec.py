@@ -8,6 +8,7 @@ from podling.engine import names
 from podling.engine.create import read_lines
 from podling.engine.engine import Engine
 from podling.engine.options import ExecOptions
+from podling.engine.resolve import set_variable
 from podling.errors import InvalidArgument, WrongState
 from podling.model import Container, ContainerConfig, ExecConfig, Facts
 from podling.runtime import host, monitor, spec, users
@@ -60,14 +61,12 @@ def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
     if not options.command:
         raise InvalidArgument("must provide a non-empty command to start an exec session: invalid argument")
     env = dict(line.partition("=")[::2] for line in config.env)
+    environ = dict(os.environ)
     for path in options.env_files:
-        env.update(line.partition("=")[::2] for line in read_lines(path))
+        for line in read_lines(path, f'parsing env file "{path}"'):
+            set_variable(env, line, environ)
     for line in options.env:
-        name, separator, value = line.partition("=")
-        if separator:
-            env[name] = value
-        elif name in os.environ:
-            env[name] = os.environ[name]
+        set_variable(env, line, environ)
     return ExecConfig(id=names.random_id(), container_id=config.id, command=options.command,
                       env=tuple(f"{name}={value}" for name, value in env.items()),
                       user=config.user if options.user is None else options.user,

@@ -78,6 +78,10 @@ def check(options: CreateOptions) -> None:
 
 def _check_network(options: CreateOptions) -> None:
     net = options.net_ns
+    if options.no_hosts and options.add_host:
+        raise InvalidArgument("--no-hosts and --add-host cannot be set together", hint="leave out one of them")
+    if net is not None and net.mode in ("none", "container") and (options.dns_servers or options.dns_search or options.dns_options):
+        raise InvalidArgument(f"conflicting options: dns and the network mode: {net.mode}", hint="leave out the --dns options")
     own_network = net is None or net.mode in ("bridge", "private")
     if not own_network:
         assert net is not None
@@ -190,9 +194,9 @@ def _environment(options: CreateOptions, image: ImageConfig | None, conf: Contai
     """The whole environment, in the order in which Podman lets one source override another."""
     env: dict[str, str] = {}
     for line in (DEFAULT_PATH, *conf.env):
-        _set(env, line)
+        set_variable(env, line)
     for line in image.env if image else ():
-        _set(env, line)
+        set_variable(env, line)
     if options.unset_env_all:
         env.clear()
     for name in options.unset_env:
@@ -206,17 +210,17 @@ def _environment(options: CreateOptions, image: ImageConfig | None, conf: Contai
         env[name] = _expand(value, env)
     for lines in host.env_files:
         for line in lines:
-            _set(env, line, host.environ)
+            set_variable(env, line, host.environ)
     for line in options.env:
-        _set(env, line, host.environ)
+        set_variable(env, line, host.environ)
     return tuple(f"{name}={value}" for name, value in env.items())
 
 
-def _set(env: dict[str, str], line: str, environ: dict[str, str] | None = None) -> None:
+def set_variable(env: dict[str, str], line: str, environ: dict[str, str] | None = None) -> None:
     """Apply ``NAME=value``; with ``environ`` also ``NAME`` and ``PREFIX*``, taken from there."""
     name, separator, value = line.partition("=")
     if not name:
-        raise InvalidArgument(f"invalid environment variable: {line}")
+        raise InvalidArgument(f"invalid environment variable: \"{line}\"")
     if separator:
         env[name] = value
     elif environ is None:

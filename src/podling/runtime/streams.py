@@ -462,7 +462,9 @@ def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stde
     returns the pidfd of the container's process, which the caller closes (otherwise ``process``). ``kill`` gets the number of
     each signal for the container; None passes none on. A terminal's size is passed on at once and whenever it changes.
     """
-    keys = parse_detach_keys(detach_keys) if terminal else b""
+    keys = parse_detach_keys(detach_keys)        # a wrong sequence is told also where nothing is typed
+    if not terminal:
+        keys = b""
     size_fd = next((fd for fd in (stdin, stdout) if isinstance(fd, int) and window_size(fd)), -1) if terminal else -1
     if start is not None and not os.path.exists(f"{bundle}/attach"):
         # Log driver passthrough: the container has the very streams of this process, and conmon none to attach to.
