@@ -147,6 +147,10 @@ def test_one_id_where_there_are_no_ranges(world: World, busybox: Path, runtime: 
     assert done.stderr == ""
     user.podling("--runtime", runtime, "run", "-d", "--name", "c", *NONE, "bb", "sleep", "100")
     assert user.podling("exec", "c", "id", "-u") == "0\n"
+    for flags in ((), ("-v", "vol:/v")):
+        refused = user.podling("--runtime", runtime, "run", "--rm", *NONE, "--user", "1000:5", *flags, "bb", "id", status=125)
+        assert "the container's user 1000:5 does not exist in your user namespace, which has 1 uids" in refused
+    user.podling("volume", "rm", "vol")
     assert json.loads(user.podling("info", "--format", "json"))["host"]["idMappings"]["uidmap"] == [
         {"container_id": 0, "host_id": UID, "size": 1}]
     user.podling("rm", "-f", "-t", "0", "c")
