@@ -98,6 +98,24 @@ class AdditionalStore:
                 found.setdefault(digest, StoredManifest(digest=digest, media_type=_media_type(content), content=content))
         return list(found.values())
 
+    def signatures(self, image_id: str, digest: str) -> list[bytes]:
+        """The signatures of the manifest with this digest: one piece of big data, cut by the sizes in the metadata."""
+        record = self._record(image_id)
+        try:
+            metadata = jsontext.loads(record.get("metadata") or "{}")
+            sizes = (metadata.get("signatures-sizes") or {}).get(digest) or metadata.get("signature-sizes") or []
+        except (ValueError, AttributeError, TypeError) as error:
+            raise Corrupt(f"{self.path}: the metadata of image {image_id} cannot be read") from error
+        names = record.get("big-data-names") or ()
+        name = next((name for name in (f"signature-{digest.partition(':')[2]}", "signatures") if name in names), "")
+        if not sizes or not name:
+            return []
+        data, found = self._data(image_id, name), []
+        for size in sizes:
+            found.append(data[:_integer(size)])
+            data = data[_integer(size):]
+        return found
+
     # --- layers -------------------------------------------------------------------------------------------------------
 
     def layers(self, image_id: str) -> tuple[StoredLayer, ...]:

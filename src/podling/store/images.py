@@ -251,7 +251,7 @@ class Images:
     def signatures(self, image: Image) -> Listing[bytes]:
         """The signatures of the image's manifest, as it came with them."""
         if image.store:
-            return []
+            return self._store(image.store).signatures(image.id, image.digest)
         return [bytes(content) for (content,) in self.database.rows(
             "SELECT content FROM image_signatures WHERE image_id = ? AND digest = ? ORDER BY position", image.id, image.digest)]
 

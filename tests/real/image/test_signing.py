@@ -441,6 +441,24 @@ def test_signatures_stay_with_the_image(signed: Signed) -> None:
     signed.podling("rmi", "localhost:5000/kept:1")
 
 
+def test_podmans_store_has_its_signatures(signed: Signed) -> None:
+    """An image of Podman's own store, which is read in place, is as signed as one of ours."""
+    world = signed.world
+    digest = signed.push("foreign:1")
+    signed.require()
+    world.podman("pull", "-q", "--tls-verify=false", "localhost:5000/foreign:1")
+    signed.podling("rmi", "bb")
+    world.path("/run/storage.conf").write_text('[storage]\ndriver = "overlay"\n[storage.options]\n'
+                                               'additionalimagestores = ["/var/lib/containers/storage"]\n')
+    push = ("podling", "push", "-q", "--tls-verify=false", "localhost:5000/foreign:1", "localhost:5000/foreign:2")
+    done = world.run(*push, env={"CONTAINERS_STORAGE_CONF": "/run/storage.conf"}, check=False)
+    assert done.returncode == 125
+    assert "Would invalidate signatures" in done.stderr
+    world.run(*push[:2], "--remove-signatures", *push[2:], env={"CONTAINERS_STORAGE_CONF": "/run/storage.conf"})
+    world.podman("rmi", "localhost:5000/foreign:1")
+    assert digest
+
+
 def test_directories_carry_signatures(signed: Signed) -> None:
     world = signed.world
     signed.push("dir:1")
