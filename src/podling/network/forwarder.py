@@ -40,6 +40,7 @@ _MOST_FLOWS = 4096
 _IP_TRANSPARENT, _IPV6_TRANSPARENT, _SO_MARK = 19, 75, 36
 _IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50
 _TCP_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_SAYS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -87,7 +88,7 @@ class Loop:
     def __init__(self) -> None:
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[int], None]] = {}
-        self.again: list[Callable[[], None]] = []     # work that was interrupted to be fair
+        self.again: list[tuple[Connection, Way]] = []     # what was interrupted to be fair
         self.stopped = False
         self.pipes: list[tuple[int, int]] = []
 
@@ -110,8 +111,9 @@ class Loop:
                 if handler is not None:
                     handler(events)
             again, self.again = self.again, []
-            for work in again:
-                work()
+            for connection, way in again:
+                way.queued = False
+                connection.move(way)
             if monotonic() - swept > 30:
                 swept = monotonic()
                 every()
@@ -149,6 +151,7 @@ class Way:
         self.end = target
         self.pipe: tuple[int, int] | None = None
         self.pending = 0                # bytes in the pipe
+        self.queued = False             # it waits for its turn
         self.ended = False              # the source has said its last, and the target was told
 
     def move(self) -> bool:
@@ -195,8 +198,8 @@ class Connection:
         self.loop, self.client, self.server = loop, client, server
         self.there = Way(loop, client, server)
         self.back = Way(loop, server, client)
-        self.connected = self.closed = self.queued = False
-        loop.add(client.fileno(), _TCP_EVENTS, self.handle)
+        self.connected = self.closed = False
+        loop.add(client.fileno(), _TCP_EVENTS, self.handle_client)
         loop.add(server.fileno(), _TCP_EVENTS, self.handle_server)
 
     def handle_server(self, events: int) -> None:
@@ -208,29 +211,38 @@ class Connection:
             if not events & select.EPOLLOUT or events & select.EPOLLHUP:
                 return
             self.connected = True
-        self.handle(events)
+            events |= select.EPOLLIN
+            self.move(self.there)                 # what the client has said meanwhile
+        self._act(events, self.back, self.there)
 
-    def handle(self, events: int = 0) -> None:  # both ways are looked at: the flags only say that it is worth it
-        """Move bytes both ways."""
-        if not self.connected or self.closed:
+    def handle_client(self, events: int) -> None:
+        """Something happened on the client's side."""
+        if self.connected:
+            self._act(events, self.there, self.back)
+
+    def _act(self, events: int, says: Way, hears: Way) -> None:
+        """Move what one side says, and what it hears if that had to wait."""
+        if events & select.EPOLLERR:
+            self.close(reset=True)
+        elif events & _SAYS:
+            self.move(says)
+        if events & select.EPOLLOUT and hears.pending:
+            self.move(hears)
+
+    def move(self, way: Way) -> None:
+        """Move what one side has said to the other."""
+        if self.closed or way.ended:
             return
-        more = False
         try:
-            for way in (self.there, self.back):
-                if not way.ended:
-                    more |= way.move()
+            more = way.move()
         except OSError:
             self.close(reset=True)
             return
         if self.there.ended and self.back.ended:
             self.close(reset=False)
-        elif more and not self.queued:
-            self.queued = True
-            self.loop.again.append(self._go_on)
-
-    def _go_on(self) -> None:
-        self.queued = False
-        self.handle()
+        elif more and not way.queued:
+            way.queued = True
+            self.loop.again.append((self, way))
 
     def close(self, *, reset: bool) -> None:
         """Close both sides; with ``reset`` both are told that something went wrong."""
