@@ -229,3 +229,33 @@ def test_frequent_commands_load_little(fresh_user: User) -> None:
         assert "podling.linux.rootless" in loaded, argv
         assert not loaded & FORBIDDEN, argv
     fresh_user.assert_nothing_left()
+
+
+def test_one_id_where_newuidmap_is_missing(world: World) -> None:
+    user = User(world)
+    world.run("mount", "--bind", "/dev/null", "/usr/bin/newuidmap")
+    said = user.run("podling", "unshare", "cat", "/proc/self/uid_map")
+    assert said.stdout.split() == ["0", str(UID), "1"]
+    assert "newuidmap and newgidmap are not installed" in said.stderr
+    assert user.run("podling", "ps").stderr == ""
+
+
+def test_newuidmap_without_its_right_is_told(world: World) -> None:
+    user = User(world)
+    world.run("sh", "-ec", "cp /usr/bin/newuidmap /run/newuidmap; chmod 755 /run/newuidmap; mount --bind /run/newuidmap /usr/bin/newuidmap")
+    said = user.podling("ps", status=125)
+    assert "cannot set up namespace using '/usr/bin/newuidmap'" in said
+    assert "setuid root" in said
+    assert user.holders() == []
+
+
+def test_within_podman_unshare(user: User) -> None:
+    """The two engines know each other's marks, and neither enters a second namespace."""
+    asks = "readlink /proc/self/ns/user"
+    before = set(user.world.processes())
+    said = user.run("podman", "unshare", "sh", "-c", f"{asks}; podling unshare {asks}").stdout.split()
+    assert len(set(said)) == 1
+    said = user.podling("unshare", "sh", "-c", f"{asks}; podman unshare {asks}").split()
+    assert len(set(said)) == 1
+    for pid in set(user.world.processes()) - before - set(user.holders()):       # Podman's own holder
+        os.kill(pid, signal.SIGKILL)
