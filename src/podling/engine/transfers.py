@@ -296,7 +296,7 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
 def _check_unsigned(engine: Engine, image: Image) -> None:
     """InvalidArgument for an image that came with signatures: what is sent is compressed anew, and they would not fit it."""
     if engine.images.signatures(image):
-        raise InvalidArgument('copying this image would require changing layer representation, which we cannot do: "Would '
+        raise InvalidArgument('Copying this image would require changing layer representation, which we cannot do: "Would '
                               'invalidate signatures"', hint="--remove-signatures sends it without them")
 
 
