@@ -63,7 +63,7 @@ def _host(engine: Engine, programs: Programs) -> Struct:
         "arch": platform.architecture, "buildahVersion": "",
         "cgroupManager": engine.cgroup_manager,
         "cgroupVersion": "v2" if found.layout == "v2" else "v1", "cgroupLayout": found.layout,
-        "cgroupControllers": list(cgroups.controllers(found)), "conmon": _conmon(engine, programs), "cpus": os.cpu_count() or 1,
+        "cgroupControllers": _controllers(engine, found), "conmon": _conmon(engine, programs), "cpus": os.cpu_count() or 1,
         "cpuUtilization": _cpu_utilization(), "databaseBackend": "sqlite", "distribution": distribution,
         "eventLogger": engine.options.events_backend or conf.events_logger, "hostname": system.nodename,
         "idMappings": _id_mappings(engine), "kernel": system.release, "logDriver": conf.log_driver,
@@ -76,6 +76,16 @@ def _host(engine: Engine, programs: Programs) -> Struct:
         "swapFree": memory["SwapFree"], "swapTotal": memory["SwapTotal"], "uptime": _uptime(), "variant": platform.variant,
         "linkmode": "dynamic",
     })
+
+
+def _controllers(engine: Engine, found: cgroups.Hierarchies) -> list[str]:
+    """The controllers for containers; an ordinary user has those that are delegated to its systemd, on cgroup version 1 none."""
+    if engine.owner is None:
+        return list(cgroups.controllers(found))
+    if found.layout != "v2":
+        return []
+    uid = engine.owner.uid
+    return sorted(_text(f"{cgroups.ROOT}/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers").split())
 
 
 def _socket(engine: Engine) -> str:
