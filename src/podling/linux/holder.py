@@ -65,8 +65,11 @@ def enter(who: Owner, runroot: str) -> None:
 
 
 def _join(namespaces: Namespaces) -> None:
-    """Entering a mount namespace moves the working directory to its root: it is found again by its name or, hidden, by itself."""
-    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    """Entering a mount namespace moves the working directory to its root: it is found again by its name or, hidden, by itself.
+
+    Where the user may not even enter it (``sudo -u`` in root's home), it stays the root.
+    """
+    here = _descriptor_of_here()
     try:
         name = os.getcwd()
     except OSError:                          # removed, or not to be reached from the root
@@ -79,9 +82,18 @@ def _join(namespaces: Namespaces) -> None:
         try:
             os.chdir(name)
         except OSError:
-            os.fchdir(here)
+            if here >= 0:
+                os.fchdir(here)
     finally:
-        os.close(here)
+        if here >= 0:
+            os.close(here)
+
+
+def _descriptor_of_here() -> int:
+    try:
+        return os.open(".", os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:
+        return -1
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------

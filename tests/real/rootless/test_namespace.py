@@ -48,6 +48,8 @@ def test_holder_is_small_and_keeps_nothing_open(user: User) -> None:
 def test_command_stays_where_it_was_called(user: User) -> None:
     assert user.podling("unshare", "pwd", cwd=HOME) == f"{HOME}\n"
     assert user.podling("unshare", "pwd", cwd="/usr") == "/usr\n"
+    user.world.run("mkdir", "-p", "-m", "700", "/run/roots")
+    assert user.podling("unshare", "pwd", cwd="/run/roots") == "/\n"
     hidden = f"{RUNTIME_DIRECTORY}/gone"
     done = user.run("sh", "-c", f"mkdir {hidden}; cd {hidden}; rmdir {hidden}; podling ps -q", check=False)
     assert (done.returncode, done.stdout) == (0, "")
