@@ -261,3 +261,16 @@ def test_within_podman_unshare(user: User) -> None:
     assert len(set(said)) == 1
     for pid in set(user.world.processes()) - before - set(user.holders()):       # Podman's own holder
         os.kill(pid, signal.SIGKILL)
+
+
+def test_holder_and_monitors_killed_together(fresh_user: User, runtime: str) -> None:
+    """Only the containers' processes are left of the namespace: it is made anew, and they can still be ended."""
+    fresh_user.podling("--runtime", runtime, "run", "-d", "--name", "c", *NONE, "bb", "sleep", "100")
+    monitor = int(fresh_user.podling("inspect", "--format", "{{.State.ConmonPid}}", "c"))
+    kill_holder(fresh_user)
+    fresh_user.world.run("kill", "-9", str(monitor))
+    assert fresh_user.podling("run", "--rm", *NONE, "bb", "echo", "on") == "on\n"
+    fresh_user.podling("rm", "-f", "-t", "0", "c")
+    fresh_user.podling("run", "-d", "--name", "c", *NONE, "bb", "sleep", "100")
+    fresh_user.podling("rm", "-f", "-t", "0", "c")
+    fresh_user.assert_nothing_left()
