@@ -264,6 +264,8 @@ def push(engine: Engine, name: str, destination: str, options: PushListOptions) 
     report = options.progress or transfer.ignore_progress
     with _Repository(place.path if place is not None else destination, options.registry, push=True) as target:
         signing = trust.signing(options.signing, target.wanted, target.reference)
+        if signing is not None:
+            signing.prepare(target.registry)
         report("message", text="Getting image list signatures")
         sent = list(listed)
         if options.all:

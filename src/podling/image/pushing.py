@@ -57,6 +57,8 @@ class Push:
     def run(self) -> str:
         """Send the image; the digest of its manifest."""
         self.registry.ping()
+        if self.signing is not None:
+            self.signing.prepare(self.registry)
         for number, layer in enumerate(self.layers):
             self.progress("begin", key=f"{number}", label=f"Copying blob {layer.diff_id.partition(':')[2][:12]}",
                           total=layer.tar_size)

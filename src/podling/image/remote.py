@@ -71,14 +71,16 @@ class Remote(BlobSource):
         return self.registry.manifest(self.reference.repository, self.reference.digest or self.reference.tag or "latest")
 
     def signatures(self, digest: str, *, listed: bool) -> list[Signature]:
-        """Those in the lookaside place, and where the configuration says so those in the registry."""
+        """Those in the lookaside place, or that a registry of OpenShift has, and where the configuration says so those in the registry."""
         if self.places is None:
             return []
-        from podling.image.signatures import attachments, lookaside
+        from podling.image.signatures import attachments, extension, lookaside
 
         where, found = str(self.reference.without_tag()), []
         base = self.places.lookaside(where)
-        if base:
+        if self.registry.keeps_signatures:
+            found = extension.read(self.registry, self.reference.repository, digest)
+        elif base:
             found = lookaside.read(base, self.reference, digest, self.access)
         if self.places.attachments(where):
             found += attachments.read(self.registry, self.reference.repository, digest)

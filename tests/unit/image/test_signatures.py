@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import datetime
+import http.server
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.config import requirements
+from podling.config.registries_d import SignaturePlaces
 from podling.errors import Corrupt, InvalidArgument, PolicyForbids, RegistryError, SignatureRejected
-from podling.image import digests, policy
+from podling.image import digests, policy, transfer
+from podling.image.places import Found, Source
 from podling.image.policy import Judged
+from podling.image.remote import Access, Remote
 from podling.image.signatures import identity, keys, payload, signing, stored
 from podling.image.signatures.payload import Payload
-from podling.image.signatures.signing import Signers
+from podling.image.signatures.signing import Signers, Signing
 from podling.image.signatures.stored import (
     BUNDLE_ANNOTATION,
     CERTIFICATE_ANNOTATION,
@@ -460,3 +465,72 @@ def test_services_certify_and_log():
         for token in ("", "a.b", "a.e30.c", "a.!.c"):
             with pytest.raises((Corrupt, InvalidArgument), match="identity token"):
                 signing.sign_sigstore(DIGEST, name, keys.new_key(), signers.replace(token=token))
+
+
+# --- where they are ---------------------------------------------------------------------------------------------------
+
+
+class OpenShift:
+    """The part of OpenShift's registry that keeps signatures, on the loopback."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, object]] = []
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                is_list = self.path == f"/extensions/v2/a/b/signatures/{DIGEST}"
+                self._answer(200 if is_list or self.path == "/v2/" else 404, {"signatures": owner.kept} if is_list else {})
+
+            def do_PUT(self) -> None:
+                owner.kept.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self._answer(201, {})
+
+            def _answer(self, status: int, value: object) -> None:
+                body = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("X-Registry-Supports-Signatures", "1")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                """Quiet."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"localhost:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_registry_that_keeps_signatures_itself(tmp_path):
+    one, two = Signature(content=b"\x90one"), Signature(content=b"\x90two")
+    places = SignaturePlaces(builtin="https://cannot-be-written")
+    with OpenShift() as server:
+        name = reference.parse(f"{server.host}/a/b:1")
+        source = Remote(name, Access(insecure=True, retries=0), str(tmp_path), name=name, places=places)
+        with source:
+            signing_of_push = Signing(Signers(gpg_key="x"), places, wanted=name, reference=name)
+            signing_of_push.prepare(source.registry)
+            assert source.signatures(DIGEST, listed=False) == []
+            signing_of_push.write(source.registry, DIGEST, [one])
+            signing_of_push.write(source.registry, DIGEST, [one, two])
+            assert [entry["type"] for entry in server.kept] == ["atomic", "atomic"]
+            assert all(str(entry["name"]).startswith(f"{DIGEST}@") for entry in server.kept)
+            server.kept.append({"schemaVersion": 9, "type": "future"})
+            assert source.signatures(DIGEST, listed=False) == [one, two]
+            server.kept.append({"schemaVersion": 2, "type": "atomic", "content": "!"})
+            with pytest.raises(Corrupt, match="content is not base64"):
+                source.signatures(DIGEST, listed=False)
+
+
+def test_no_store_takes_what_no_gate_has_seen():
+    found = Found(manifest=MANIFEST, media_type="", config=b"{}", layers=(), diff_ids=())
+    with pytest.raises(SignatureRejected, match="no signature policy was asked"):
+        transfer.store(None, Source(), found)

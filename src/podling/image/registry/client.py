@@ -50,6 +50,7 @@ class Registry:
         self.authorization = Authorization(self.connection, host, credentials)
         self._address = DOCKER_HUB_HOST if host == "docker.io" else host
         self._base = ""
+        self.keeps_signatures = False        # known once it was pinged
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -79,6 +80,7 @@ class Registry:
         if answer.status not in (200, 401):
             raise reply_error(answer)
         answer.body(ERROR_LIMIT)
+        self.keeps_signatures = answer.header("x-registry-supports-signatures") == "1"
         if answer.status == 401:
             self.authorization.learn(answer, secure=scheme == "https")
         return base

@@ -6,7 +6,9 @@
     gpg          the only place that runs gpg
     keys         sigstore's keys; certificates, rekor: short-lived keys and the log that saw them
     lookaside    signatures beside registries: web servers and directories
+    extension    signatures that a registry keeps itself
     attachments  signatures in registries, as images of their own
+    services     whom a signer without a key asks
     signing      signatures that a push makes
 
 Which of them an image must carry is decided in ``image.policy``.

@@ -2,7 +2,7 @@
 
 1. Everything that can fail is tried before a byte is sent: keys are there, passphrases fit, places can be written.
 2. The manifest's digest is signed before the manifest is sent, so that no tag appears unsigned because a key was missing.
-3. The signatures are written after the manifest: GPG's beside the registry, sigstore's in it.
+3. The signatures are written after the manifest: GPG's beside the registry (in it, where it keeps them), sigstore's in it.
 """
 
 from __future__ import annotations
@@ -61,16 +61,20 @@ class Signing:
         self.signers = signers
         self.wanted = wanted
         self.reference = reference
-        self._base = ""
         self._key: PrivateKey | None = None
         where = str(reference.without_tag())
-        if signers.gpg_key:                                                                              # 1
-            self._base = lookaside.writable(places.lookaside(where, write=True))
+        self._base = places.lookaside(where, write=True)
         if signers.uses_sigstore:
             if not places.attachments(where):
                 raise InvalidArgument("writing sigstore attachments is disabled by configuration",
                                       hint=f"set use-sigstore-attachments: true for {where} in registries.d")
             self._key = _private_key(signers)
+
+    def prepare(self, registry: Registry) -> None:
+        """InvalidArgument where the signatures could not be written afterwards."""
+        registry.ping()
+        if self.signers.gpg_key and not registry.keeps_signatures:
+            lookaside.writable(self._base)
 
     def make(self, digest: str, report: Callable[..., None]) -> list[Signature]:
         """The signatures of a manifest."""
@@ -87,7 +91,11 @@ class Signing:
         """Put the signatures where they belong."""
         simple = [signature for signature in signatures if signature.is_simple]
         others = [signature for signature in signatures if not signature.is_simple]
-        if simple:
+        if simple and registry.keeps_signatures:
+            from podling.image.signatures import extension
+
+            extension.write(registry, self.reference.repository, digest, simple)
+        elif simple:
             lookaside.write(self._base, self.reference, digest, simple)
         if others:
             from podling.image.signatures import attachments
