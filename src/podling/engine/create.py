@@ -37,6 +37,10 @@ def create(engine: Engine, options: CreateOptions) -> Container:
         container = _make(engine, config, undo)
         if cidfile:
             write_atomic(cidfile, config.id.encode(), 0o644)
+    if engine.rootless and config.restart.name not in ("", "no"):
+        from podling.engine import boot
+
+        boot.arrange(engine, config)
     return container
 
 

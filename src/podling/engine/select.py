@@ -175,6 +175,17 @@ def _by_restart_policy(engine: Engine, values: tuple[str, ...]) -> Callable[[Con
     return lambda container, state: engine.containers.config(container.id).restart.name in values
 
 
+def _by_start_on_boot(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
+    """Podman's filter for what is to run after a restart of the host: not what the user stopped, unless it is always to run."""
+
+    def starts(container: Container, state: ContainerState) -> bool:
+        policy = engine.containers.config(container.id).restart.name
+        return policy == "always" or (policy == "unless-stopped" and not state.stopped_by_user)
+
+    wanted = {value.lower() in ("true", "1") for value in values}
+    return lambda container, state: starts(container, state) in wanted
+
+
 def _by_command(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
     return lambda container, state: bool(container.command) and container.command[0] in values
 
@@ -186,5 +197,6 @@ def _by_health(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, 
 _FILTERS = {
     "id": _by_id, "name": _by_name, "label": _by_label, "label!": _by_label_not, "status": _by_status, "exited": _by_exit_code,
     "ancestor": _by_ancestor, "before": _before, "since": _since, "until": _until, "volume": _by_volume, "network": _by_network,
-    "pod": _by_pod, "restart-policy": _by_restart_policy, "command": _by_command, "health": _by_health,
+    "pod": _by_pod, "restart-policy": _by_restart_policy,
+    "should-start-on-boot": _by_start_on_boot, "command": _by_command, "health": _by_health,
 }
