@@ -77,8 +77,6 @@ def begin(user: str, *, conf: ContainersConf, runroot: str) -> Pending:
                 _end_programs(runroot)
                 namespaces.make(netns)
                 namespaces.inside(netns, _allow_forwarding)
-                if transparent.track(netns):
-                    files.write_atomic(_tracks(runroot), b"")
             if companions.find(_record(joint.program, runroot)) is None:
                 _end_programs(runroot)
                 pending.program = _start(joint, netns, conf, runroot)
@@ -88,24 +86,29 @@ def begin(user: str, *, conf: ContainersConf, runroot: str) -> Pending:
     return pending
 
 
-def release(user: str, *, runroot: str) -> None:
-    """``user`` uses the namespace no more; with the last the namespace, its program and aardvark-dns end. Idempotent."""
+def release(user: str, *, runroot: str) -> bool:
+    """``user`` uses the namespace no more; with the last it ends, with all that is in it: then True. Idempotent."""
     if not os.path.isdir(_users(runroot)):
-        return
+        return True
     with _lock(runroot):
         _forget(f"{_users(runroot)}/{user}")
-        if not _used(runroot):
-            _end_programs(runroot)
-            _end_dns(runroot)
-            namespaces.delete(netns_of(runroot))
-            _forget(_tracks(runroot))
-            _forget(_resolv_conf(runroot))
-            os.rmdir(_users(runroot))
+        if _used(runroot):
+            return False
+        _end_programs(runroot)
+        _end_dns(runroot)
+        namespaces.delete(netns_of(runroot))
+        for path in (_tracks(runroot), _resolv_conf(runroot)):
+            _forget(path)
+        os.rmdir(_users(runroot))
+        return True
 
 
-def keeps_clients(runroot: str) -> bool:
-    """Whether clients of published ports can keep their addresses in the namespace."""
-    return os.path.exists(_tracks(runroot))
+def keep_clients(runroot: str) -> bool:
+    """Have clients of published ports keep their addresses in the namespace; False where they cannot."""
+    with _lock(runroot):
+        if not os.path.exists(_tracks(runroot)) and transparent.track(netns_of(runroot)):
+            files.write_atomic(_tracks(runroot), b"")
+        return os.path.exists(_tracks(runroot))
 
 
 def enter(*, conf: ContainersConf, runroot: str) -> None:
@@ -134,14 +137,6 @@ def leave(pid: int, *, runroot: str) -> None:
     for user in os.listdir(_users(runroot)) if os.path.isdir(_users(runroot)) else ():
         if user.startswith(f"process-{pid}-"):
             release(user, runroot=runroot)
-
-
-def reload(*, conf: ContainersConf, runroot: str) -> None:
-    """Start again what joins the namespace to the host, if it was killed and somebody uses the namespace."""
-    with _lock(runroot):
-        used = _used(runroot)
-    if used:
-        begin(used[0], conf=conf, runroot=runroot).finish()
 
 
 # --- the program that joins it ----------------------------------------------------------------------------------------
@@ -184,17 +179,20 @@ def _end_programs(runroot: str) -> None:
 
 
 def _end_dns(runroot: str) -> None:
-    """aardvark-dns ends by itself when its last network does; not where its files were not taken back."""
-    path = f"{runroot}/networks/aardvark-dns/aardvark.pid"
+    """aardvark-dns is gone, and what it was told."""
+    directory = f"{runroot}/networks/aardvark-dns"
+    if not os.path.isdir(directory):
+        return
     try:
-        pid = int(files.read_bytes(path, 32))
+        pid = int(files.read_bytes(f"{directory}/aardvark.pid", 32))
         start = process.start_time(pid)
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            ours = os.fsencode(runroot) in file.read(1 << 14)
+            if os.fsencode(directory) in file.read(1 << 14):
+                process.kill(pid, start, process.SIGKILL)
     except (FileNotFoundError, ProcessLookupError, ValueError):
-        return
-    if ours:
-        process.kill(pid, start, process.SIGTERM)
+        pass                                      # it has ended
+    for name in os.listdir(directory):
+        _forget(f"{directory}/{name}")
 
 
 def _allow_forwarding() -> None:

@@ -99,6 +99,15 @@ def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -
     return failure
 
 
+def forget(container_id: str, *, runroot: str) -> None:
+    """The namespace of bridges is gone, and with it all that was done for the container; idempotent."""
+    for word in _WORDS:
+        try:
+            os.unlink(_kept(word, container_id, runroot))
+        except FileNotFoundError:
+            continue
+
+
 def reload(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -> bool:
     """Do the firewall's part again after somebody has flushed it; False where netavark did nothing for this container."""
     kept = _kept("setup", container_id, runroot)

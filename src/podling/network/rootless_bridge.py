@@ -73,7 +73,7 @@ def begin(config: ContainerConfig, joined: tuple[Joined, ...], *, conf: Containe
             pending.forwarding = forward.begin(
                 config.id, pending.listening, targets(joined), netns=pending.hostside.netns, runroot=runroot,
                 life=pending.lifeline.near, near=[subnet.subnet for each in joined for subnet in each.network.subnets],
-                mark=transparent.BRIDGED if hostside.keeps_clients(runroot) else 0)
+                mark=transparent.BRIDGED if hostside.keep_clients(runroot) else 0)
     except BaseException:
         pending.abandon()
         raise
@@ -89,11 +89,11 @@ def targets(joined: tuple[Joined, ...]) -> list[str]:
     return list(found.values())
 
 
-def down(config: ContainerConfig, *, runroot: str) -> None:
-    """The forwarder has ended and the container uses the namespace no more; idempotent."""
+def down(config: ContainerConfig, *, runroot: str) -> bool:
+    """The forwarder has ended and the container uses the namespace no more; whether the namespace is gone. Idempotent."""
     forward.down(config.id, runroot)
     companions.remove_lifeline(config.id, runroot)
-    hostside.release(config.id, runroot=runroot)
+    return hostside.release(config.id, runroot=runroot)
 
 
 def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> None:

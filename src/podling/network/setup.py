@@ -16,7 +16,7 @@ connected by its driver (``_by_driver``).
 from __future__ import annotations
 
 from podling import log
-from podling.errors import Unsupported, explain
+from podling.errors import PodlingError, Unsupported, explain
 from podling.linux import rootless
 from podling.network import namespaces, plan
 from podling.network.ports import Reservation
@@ -137,20 +137,27 @@ def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runro
     path = _netns(config, runroot)
     failure = None
     if config.net_ns.mode == "bridge":
-        from podling.network import netavark
-
-        failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
+        failure = _down_bridge(config, path, conf, runroot)
     elif config.net_ns.mode in ("slirp4netns", "pasta"):
         _mode(config.net_ns.mode).down(config, runroot=runroot)
     namespaces.delete(path)
     if config.net_ns.mode == "bridge":
-        if rootless.owner():
-            from podling.network import rootless_bridge
-
-            rootless_bridge.down(config, runroot=runroot)
         leases.release(config.id)
     if failure is not None:
         log.debug(f"taking down the network of container {config.id}: {explain(failure)}")
+
+
+def _down_bridge(config: ContainerConfig, path: str, conf: ContainersConf, runroot: str) -> PodlingError | None:
+    """Undo what the drivers did; the failure that one told, if any."""
+    from podling.network import netavark
+
+    if rootless.owner():
+        from podling.network import rootless_bridge
+
+        if rootless_bridge.down(config, runroot=runroot):       # the last: all of it went with the namespace
+            netavark.forget(config.id, runroot=runroot)
+            return None
+    return netavark.down(config.id, path, conf=conf, runroot=runroot)
 
 
 def connect(config: ContainerConfig, attachment: NetworkAttachment, *, networks: Networks, leases: Leases,  # noqa: ARG001
