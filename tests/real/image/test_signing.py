@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podling.errors import SignatureRejected
+from podling.image.signatures.gpg import Keyring
 from tests.support.sandbox import World
 from tests.support.signing import GpgHome, web_server, world_registry, write_policy, write_registries_d
 
@@ -513,3 +515,29 @@ def test_lists_are_signed_with_their_images(signed: Signed) -> None:
     signed.podling("image", "sign", "--all", "--sign-by", signed.dev.mail, "docker://localhost:5000/list-alone:1", key=signed.dev)
     signed.pull("list-alone:1")
     signed.podling("rmi", "localhost:5000/list-alone:1", "list")
+
+
+def test_only_what_is_signed_is_read(signed: Signed) -> None:
+    """However signed and unsigned packets are put together, gpg's answer is what was signed, or it is refused."""
+    evil, said = b"evil", b"signed"
+    signed.dev.gpg("--store", "--output", "/run/stored", stdin=evil)
+    signed.dev.gpg("-z0", "--store", "--output", "/run/stored0", stdin=evil)
+    pieces = {"good": signed.dev.sign(said), "good0": signed.dev.sign(said, "-z0"), "detached": signed.dev.sign(said, "--detach-sign"),
+              "stored": signed.world.path("/run/stored").read_bytes(), "stored0": signed.world.path("/run/stored0").read_bytes()}
+    answers = signed.world.call(_verify_pairs, signed.world.path(signed.dev.public).read_bytes(), pieces)
+    assert answers["good"] == answers["good0"] == said
+    assert {answer for answer in answers.values() if answer is not None} == {said}
+    assert all(answers[f"{one} {other}"] is None for one in ("stored", "stored0", "detached") for other in pieces)
+
+
+def _verify_pairs(key: bytes, pieces: dict[str, bytes]) -> dict[str, bytes | None]:
+    """What is taken as signed of each piece and of each two of them; None where it is refused."""
+    texts = {**pieces, **{f"{one} {other}": pieces[one] + pieces[other] for one in pieces for other in pieces}}
+    found: dict[str, bytes | None] = {}
+    with Keyring([key]) as ring:
+        for name, text in texts.items():
+            try:
+                found[name] = ring.verify(text).content
+            except SignatureRejected:
+                found[name] = None
+    return found
