@@ -109,6 +109,7 @@ COMMANDS = {
     "network remove": "network.defining:RM",
     "network rm": "network.defining:RM",
     "network update": "network.defining:UPDATE",
+    "system check": "check:CHECK",
     "system df": "df:DF",
     "system prune": "df:PRUNE",
     "system info": "system:INFO",

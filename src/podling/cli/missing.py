@@ -8,7 +8,7 @@ MISSING: dict[str, str] = {
     "container": "checkpoint clone init prune restore runlabel stats update",
     "image": "build scp",
     "volume": "export import mount unmount reload",
-    "system": "check connection events renumber service",
+    "system": "connection events renumber service",
     "artifact": "* add extract inspect list ls pull push remove rm",
     "buildx": "* build inspect prune version",
     "farm": "* build create list ls remove rm update",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podling import jsontext
 from podling.engine import registries, transfers, trust
 from podling.engine.images import full_name
-from podling.engine.options import RegistryOptions, SigningOptions
+from podling.engine.options import PullOptions, RegistryOptions, SigningOptions
 from podling.errors import AlreadyExists, InvalidArgument, NoSuchImage, NotFound, RegistryError, Unsupported
 from podling.image import digests, manifest, transfer
 from podling.image.manifest import Descriptor, Index
@@ -157,12 +157,11 @@ def _instances(engine: Engine, text: str, options: AddOptions) -> list[tuple[dic
     if place is not None and place.transport not in ("docker", "containers-storage"):
         raise Unsupported(f"the transport {place.transport}: is not available for manifest lists yet",
                           hint="pull the image and add it by its name")
-    if place is None or place.transport == "containers-storage":
-        local = engine.images.lookup(place.path.partition("]")[2] or place.path if place is not None else text)
-        if local is not None:
-            return _local(engine, local, options)
-        if place is not None:
-            raise NoSuchImage(f"{place.path}: image not known")
+    if place is not None and place.transport == "containers-storage":
+        return _local(engine, transfers.pull(engine, text, PullOptions()), options)
+    local = engine.images.lookup(text) if place is None else None
+    if local is not None:
+        return _local(engine, local, options)
     return _remote(place.path if place is not None else text, options)
 
 

@@ -6,12 +6,14 @@ import os
 
 from podling import log
 from podling.engine import registries, trust
+from podling.engine.images import full_name
 from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
 from podling.image.importing import import_tar, open_file
 from podling.image.places import Directory, DockerArchive, Layout, Place, Source, parse_place
 from podling.image.platforms import format_platform, runs_on, wanted_platforms
 from podling.image.saving import Export
+from podling.image.storage import StorageSource, parse_store_place
 from podling.linux.files import write_atomic
 from podling.values import reference
 
@@ -39,6 +41,10 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
     if mode not in POLICIES:
         raise InvalidArgument(f'unsupported pull policy "{options.policy}"', hint="one of always, missing, never, newer")
     place = parse_place(name)
+    if place is not None and place.transport == "containers-storage":
+        own = own_image(engine, place)
+        if own is not None:
+            return own
     if place is not None and place.transport != "docker":
         images = load(engine, place, options.progress, options.signature_policy)
         return images[0]
@@ -178,7 +184,27 @@ def open_source(engine: Engine, place: Place) -> Source:
         return Layout(place, spool=spool)
     if place.transport == "dir":
         return Directory(place)
+    if place.transport == "containers-storage":
+        return StorageSource(parse_store_place(place))
     raise Unsupported(f"the transport {place.transport}: is not available yet")
+
+
+def own_image(engine: Engine, place: Place) -> Image | None:
+    """The image of our own store, and of those that are configured beside it, that ``containers-storage:`` means, if any."""
+    meant = parse_store_place(place)
+    if meant.graphroot and meant.graphroot.rstrip("/") != engine.paths.graphroot:
+        return None
+    return engine.images.lookup(meant.name)
+
+
+def _tag_in_store(engine: Engine, image: Image, place: Place) -> str:
+    """``push IMAGE containers-storage:NAME``: our own store has the image already, under one more name from now on."""
+    meant = parse_store_place(place)
+    if meant.graphroot and meant.graphroot.rstrip("/") != engine.paths.graphroot:
+        raise Unsupported(f"the store {meant.graphroot} belongs to another engine, podling does not write there",
+                          hint="use podling save and podman load")
+    engine.images.tag(image, full_name(meant.name))
+    return image.digest
 
 
 def load(engine: Engine, place: Place, progress: Callable[..., None] | None = None,
@@ -269,6 +295,8 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
         if options.signing.any:
             raise InvalidArgument(f"cannot determine canonical Docker reference for destination {place}",
                                   hint="only images in registries are signed")
+        if place.transport == "containers-storage":
+            return _tag_in_store(engine, image, place)
         return _push_place(engine, image, place, options)
     target = place.path if place is not None else destination or _push_name(image, name)
     wanted = reference.parse(target)

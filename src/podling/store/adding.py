@@ -54,6 +54,18 @@ def add(layers: Layers, read: Callable[[int], bytes], *, diff_id: str | None, pa
         database.close()
 
 
+def mend(layers: Layers, layer: Layer, read: Callable[[int], bytes], parents: Parents) -> None:
+    """Bring a damaged layer's content back from its tar; what has it mounted keeps what it had. Corrupt for another tar."""
+    layers.hold()
+    held = _wait_for_others(layers.lock_path(f"layer-{hex_of(layer.diff_id)}"))
+    try:
+        _Adding(layers, parents, UnpackOptions(**layers.rules.__dict__), sync=True).mend(read, layer)
+    finally:
+        if held is not None:
+            held.remove()
+            held.__exit__(None, None, None)
+
+
 def _wait_for_others(path: str) -> Held | None:
     """The lock of a layer, None where another process has held it for too long."""
     held = Lock(path).exclusive(timeout=_PATIENCE)
@@ -111,20 +123,41 @@ class _Adding:
         temporary = f"{self.layers.directory}/{TEMPORARY}{unique_name()}"
         os.mkdir(temporary, 0o700)
         try:
-            unpacked = self._unpack(read, temporary)
-            if diff_id is not None and unpacked.diff_id != diff_id:
-                raise Corrupt(f"layer {diff_id} does not match its digest: its tar has the digest {unpacked.diff_id}")
-            key = hex_of(unpacked.diff_id)
-            if unpacked.missing_parents:
-                key = chain_key(unpacked.diff_id, self.chain)
-                inherit(f"{temporary}/{DIFF}", unpacked.missing_parents, [layer.path for layer in reversed(self.chain)])
-            if unpacked.has_root:
-                os.close(os.open(f"{temporary}/{ROOT_MARK}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            if self.sync:
-                _sync(temporary)
+            key, unpacked = self._prepare(read, diff_id, temporary)
             return self._place(temporary, key, unpacked)
         finally:
             remove_tree(temporary)              # unless it has its name by now
+
+    def _prepare(self, read: Callable[[int], bytes], diff_id: str | None, temporary: str) -> tuple[str, Unpacked]:
+        """Make all of the layer in a directory of its own, on the disk; (its key, what was in its tar)."""
+        unpacked = self._unpack(read, temporary)
+        if diff_id is not None and unpacked.diff_id != diff_id:
+            raise Corrupt(f"layer {diff_id} does not match its digest: its tar has the digest {unpacked.diff_id}")
+        key = hex_of(unpacked.diff_id)
+        if unpacked.missing_parents:
+            key = chain_key(unpacked.diff_id, self.chain)
+            inherit(f"{temporary}/{DIFF}", unpacked.missing_parents, [layer.path for layer in reversed(self.chain)])
+        if unpacked.has_root:
+            os.close(os.open(f"{temporary}/{ROOT_MARK}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if self.sync:
+            _sync(temporary)
+        return key, unpacked
+
+    def mend(self, read: Callable[[int], bytes], layer: Layer) -> None:
+        """Make a known layer anew and exchange it, in one step, with what is in its place; that is deleted."""
+        place, temporary = os.path.dirname(layer.path), f"{self.layers.directory}/{TEMPORARY}{unique_name()}"
+        os.mkdir(temporary, 0o700)
+        try:
+            key, _ = self._prepare(read, layer.diff_id, temporary)
+            if key != layer.key:
+                raise Corrupt(f"layer {layer.diff_id} does not fit on the layers below it")
+            if os.path.lexists(place):
+                syscalls.renameat2(temporary, place, syscalls.RENAME_EXCHANGE)
+            else:
+                os.rename(temporary, place)
+            sync_directory(self.layers.directory)
+        finally:
+            remove_tree(temporary)
 
     def _unpack(self, read: Callable[[int], bytes], temporary: str) -> Unpacked:
         fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
