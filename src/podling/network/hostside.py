@@ -153,8 +153,8 @@ def _joint(conf: ContainersConf, runroot: str) -> Joint:
     if wanted == slirp.MODE:
         options = slirp.parse(conf.network_cmd_options)
         return Joint(program=wanted, dns_servers=(options.address(3),))
-    status = pasta.status(list(conf.pasta_options),
-                          maps_guest=pasta.knows_map_guest(find_helper(pasta.MODE, conf), f"{runroot}/networks"))
+    asked, maps_guest = _asked(conf, runroot)
+    status = pasta.status(asked, maps_guest=maps_guest)
     return Joint(program=wanted, dns_servers=status.dns_servers, host=next(iter(status.gateways), "none"))
 
 
@@ -168,9 +168,14 @@ def _start(joint: Joint, netns: str, conf: ContainersConf, runroot: str) -> slir
     record = _record(joint.program, runroot)
     if joint.program == slirp.MODE:
         return slirp.launch(slirp.parse(conf.network_cmd_options), netns, conf=conf, record=record)
-    program = find_helper(pasta.MODE, conf)
-    words = pasta.arguments(conf.pasta_options, (), maps_guest=pasta.knows_map_guest(program, f"{runroot}/networks"))
-    return pasta.Program(program, words, netns, record)
+    asked, maps_guest = _asked(conf, runroot)
+    return pasta.Program(find_helper(pasta.MODE, conf), pasta.arguments(asked, (), maps_guest=maps_guest), netns, record)
+
+
+def _asked(conf: ContainersConf, runroot: str) -> tuple[list[str], bool]:
+    """pasta's options, and whether it knows --map-guest-addr."""
+    maps_guest = pasta.knows_map_guest(find_helper(pasta.MODE, conf), f"{runroot}/networks")
+    return pasta.reachable(list(conf.pasta_options), maps_guest=maps_guest), maps_guest
 
 
 def _end_programs(runroot: str) -> None:

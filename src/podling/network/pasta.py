@@ -1,5 +1,8 @@
 """The network mode pasta: the container has this host's addresses, and pasta(1) carries its connections, as an ordinary user.
 
+A pasta that knows no --map-guest-addr (before 2024-08) leaves a container with this host's only address no way to reach the host, so that
+one is given an address of its own.
+
 Options after ``pasta:`` are pasta's own, between commas, after those of containers.conf; what nobody said is as Podman has it. pasta
 goes to the background once all is set up. It ends when the namespace's file goes, or by ``down``; its record is the pid that it wrote.
 """
@@ -29,6 +32,8 @@ DNS = "169.254.1.1"                  # pasta answers there with the host's resol
 HOST = "169.254.1.2"                 # and there with the host, where it knows --map-guest-addr (2024-08)
 _MAP_GUEST = "--map-guest-addr"
 _SECONDS = 20.0
+_ADDRESSING = ("-a", "--address", "-n", "--netmask", "-g", "--gateway", "-i", "--interface")
+_OWN_ADDRESS = ("-a", "10.0.2.100", "-n", "24", "-g", "10.0.2.2")      # as with slirp4netns
 # option -> the one that is meant, for those that change what we add ourselves
 _SAID = {"-t": "-t", "--tcp-ports": "-t", "-u": "-u", "--udp-ports": "-u", "-T": "-T", "--tcp-ns": "-T", "-U": "-U", "--udp-ns": "-U",
          "--dns-forward": "--dns-forward", _MAP_GUEST: _MAP_GUEST, "-a": "-a", "--address": "-a"}
@@ -66,6 +71,13 @@ def _said(words: list[str]) -> dict[str, list[str]]:
         if name in _SAID:
             found.setdefault(_SAID[name], []).append(value if equals else "".join(words[number + 1:number + 2]))
     return found
+
+
+def reachable(asked: list[str], *, maps_guest: bool) -> list[str]:
+    """The options, with an address for the container where it would otherwise have the only one by which this host is reached."""
+    if maps_guest or any(word.partition("=")[0] in _ADDRESSING for word in asked) or {*local_addresses()} - {*outward_addresses()}:
+        return asked
+    return [*asked, *_OWN_ADDRESS]
 
 
 def asked_of(config: ContainerConfig, conf: ContainersConf) -> list[str]:
@@ -191,8 +203,8 @@ def begin(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot:
     if rootless.owner() is None:
         raise InvalidArgument("pasta networking is only supported for rootless mode", hint="use --network bridge as root")
     program = find_helper(MODE, conf)
-    asked = asked_of(config, conf)
     maps_guest = knows_map_guest(program, f"{runroot}/networks")
+    asked = reachable(asked_of(config, conf), maps_guest=maps_guest)
     words = arguments(asked, config.ports, maps_guest=maps_guest)
     namespaces.make(netns)
     return Pending({MODE: status(asked, maps_guest=maps_guest)}, Program(program, words, netns, _record(config.id, runroot)))

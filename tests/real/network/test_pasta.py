@@ -34,20 +34,29 @@ def pastas(user: User) -> list[str]:
 
 
 def test_the_container_has_the_hosts_address(user: User) -> None:
+    user.world.run("ip", "addr", "add", "198.51.100.3/24", "dev", "uplink0")
     user.podling("run", "-d", "--name", "p", "--network", "pasta", "-p", "8081:80", "-p", "8082-8083:82-83/udp", "bb", *SERVE)
     user.world.wait_until(lambda: get(user, "127.0.0.1:8081") == "hello\n", "the server")
     assert get(user, "198.51.100.2:8081") == "hello\n"
     assert "inet 198.51.100.2/24" in user.podling("exec", "p", "ip", "-4", "addr")
     assert "nameserver 169.254.1.1\n" in user.podling("exec", "p", "cat", "/etc/resolv.conf")
-    hosts = user.podling("exec", "p", "cat", "/etc/hosts").splitlines()
-    assert [line for line in hosts if line.startswith("198.51.100.2")] == [hosts[-1]]     # its own name, and not the host's
+    assert "198.51.100.3\thost.containers.internal host.docker.internal" in user.podling("exec", "p", "cat", "/etc/hosts")
     assert user.podling("inspect", "--format", "{{.NetworkSettings.IPAddress}}", "p") == "\n"
     assert len(pastas(user)) == 1
     user.podling("stop", "-t", "0", "p")
     user.world.wait_until(lambda: not pastas(user), "pasta ends with its container")
     user.podling("rm", "p")
+    user.world.run("ip", "addr", "delete", "198.51.100.3/24", "dev", "uplink0")
     user.assert_nothing_left()
     assert os.listdir(user.world.path(f"{RUNTIME_DIRECTORY}/containers/podling/networks")) == ["pasta.json"]
+
+
+def test_the_host_is_reached(user: User) -> None:
+    server = user.spawn("busybox", "httpd", "-f", "-p", "198.51.100.2:8070", "-h", "/etc")
+    for name in ("host.containers.internal", "host.docker.internal"):
+        assert "root:" in user.podling("run", "--rm", "--network", "pasta", "bb", "wget", "-qO-", f"http://{name}:8070/passwd")
+    server.kill()
+    server.wait()
 
 
 def test_options_are_passed_through(user: User) -> None:
@@ -65,7 +74,7 @@ def test_the_default_where_containers_conf_says_so(user: User) -> None:
     conf = user.world.path("/etc/containers/pasta.conf")
     conf.write_text('[network]\ndefault_rootless_network_cmd = "pasta"\n', encoding="ascii")
     env = {"CONTAINERS_CONF_OVERRIDE": "/etc/containers/pasta.conf"}
-    assert user.podling("run", "--rm", "bb", "ip", "-4", "-o", "addr", "show", "uplink0", env=env).split()[3] == "198.51.100.2/24"
+    assert user.podling("run", "--rm", "bb", "ip", "-4", "-o", "addr", "show", "uplink0", env=env).split()[3].endswith("/24")
     user.assert_nothing_left()
 
 
