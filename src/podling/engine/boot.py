@@ -27,6 +27,8 @@ After=network-online.target
 [Service]
 Type=oneshot
 RemainAfterExit=true
+# The monitors of the containers stay: each container is in a scope of its own, which ends it in order.
+KillMode=process
 ExecStart={command} start --all --filter should-start-on-boot=true
 
 [Install]
