@@ -140,6 +140,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
         joined=_joined(engine, options), capabilities=userns.bounding_capabilities(),
         rootless=engine.rootless, no_limits=_no_limits(engine, options),
+        delegated=engine.delegated if engine.cgroup_manager == "systemd" else None,
     )
 
 

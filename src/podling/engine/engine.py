@@ -11,6 +11,7 @@ from podling.database import Database
 from podling.engine.options import GlobalOptions
 from podling.errors import InvalidArgument
 from podling.linux import rootless, userns
+from podling.linux.files import read_text
 from podling.linux.locks import Lock
 from podling.record import Record
 from podling.state.containers import Containers
@@ -157,6 +158,18 @@ class Engine:
             return chosen
         reachable = os.path.exists(f"{rootless.runtime_directory(self.owner)}/systemd/private")
         return chosen if reachable else "cgroupfs"
+
+    @property
+    def delegated(self) -> tuple[str, ...] | None:
+        """The controllers of cgroup version 2 that an ordinary user's systemd may limit by; None where it limits by none or is root's."""
+        if self.owner is None:
+            return None
+        uid = self.owner.uid
+        try:
+            text = read_text(f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers")
+        except OSError:
+            return None
+        return tuple(sorted(text.split()))
 
     def lock(self, kind: str, name: str) -> Lock:
         """The kernel lock of one object."""

@@ -50,6 +50,7 @@ class Surroundings(Record):
     joined: dict[str, str] = {}              # container name or id as asked -> full id
     rootless: bool = False
     no_limits: str = ""                      # why no limit can be kept: "v1", "cgroupfs"
+    delegated: tuple[str, ...] | None = None     # the controllers that an ordinary user may limit by; None: all
 
 
 def check(options: CreateOptions) -> None:
@@ -113,7 +114,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     user = options.user if options.user is not None else (image.user if image else "")
     decided_mounts = _mounts(options, image, conf, host)
     cap_default = conf.default_capabilities
-    memory_defaults = _resources(options, conf, no_limits=host.no_limits)
+    memory_defaults = _resources(options, conf, host=host)
     stop_signal = options.stop_signal or (signals.parse(image.stop_signal) if image and image.stop_signal else 15)
     return ContainerConfig(
         id=host.id, name=host.name, created=host.created,
@@ -359,19 +360,32 @@ def _sysctls(options: CreateOptions, conf: ContainersConf, net_ns: Namespace) ->
     return decided
 
 
-def _resources(options: CreateOptions, conf: ContainersConf, *, no_limits: str) -> limits.Resources:
+def _resources(options: CreateOptions, conf: ContainersConf, *, host: Surroundings) -> limits.Resources:
     asked = options.resources
-    if no_limits:
+    if host.no_limits:
         if any(value and value != -1 for value in vars(asked).values()):
-            raise _refused_limits(no_limits)
+            raise _refused_limits(host.no_limits)
         return limits.Resources()
-    if asked.pids_limit is None and options.cgroups != "disabled":
+    if host.delegated is not None:
+        _check_delegated(asked, host.delegated)
+    if asked.pids_limit is None and options.cgroups != "disabled" and "pids" in (host.delegated or ("pids",)):
         asked = asked.replace(pids_limit=conf.pids_limit)
     if asked.pids_limit == 0:
         asked = asked.replace(pids_limit=-1)
     if asked.memory and asked.memory_swap is None:
         asked = asked.replace(memory_swap=2 * asked.memory)   # as Docker and Podman: as much swap as memory
     return asked
+
+
+def _check_delegated(asked: limits.Resources, delegated: tuple[str, ...]) -> None:
+    """Unsupported, with what delegates it, for a limit whose controller the user's systemd does not have."""
+    for name, value in vars(asked).items():
+        controller = next((word for word in ("memory", "cpuset", "cpu", "pids") if name.removeprefix("kernel_").startswith(word)), "io")
+        if value and value != -1 and name not in ("unified", "oom_kill_disable") and controller not in delegated:
+            raise Unsupported(
+                f"the cgroup controller {controller} is not delegated to this user, so that the limit {name} cannot be set",
+                hint="as root: mkdir -p /etc/systemd/system/user@.service.d; printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' "
+                     ">/etc/systemd/system/user@.service.d/delegate.conf; systemctl daemon-reload; then log in again")
 
 
 def _refused_limits(why: str) -> Unsupported:

@@ -80,12 +80,7 @@ def _host(engine: Engine, programs: Programs) -> Struct:
 
 def _controllers(engine: Engine, found: cgroups.Hierarchies) -> list[str]:
     """The controllers for containers; an ordinary user has those that are delegated to its systemd, on cgroup version 1 none."""
-    if engine.owner is None:
-        return list(cgroups.controllers(found))
-    if found.layout != "v2":
-        return []
-    uid = engine.owner.uid
-    return sorted(_text(f"{cgroups.ROOT}/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers").split())
+    return list(engine.delegated or ()) if engine.rootless else list(cgroups.controllers(found))
 
 
 def _socket(engine: Engine) -> str:
