@@ -95,3 +95,19 @@ def test_directory_that_only_the_caller_may_write(tmp_path: Path) -> None:
     os.chown(tmp_path, 0, 6)
     tmp_path.chmod(0o775)
     assert strange_mount(config, facts) == ""
+
+
+def test_limit_without_its_controller_is_refused_with_the_setting() -> None:
+    def made(*delegated: str, **resources: object) -> Resources:
+        host = Surroundings(id=ID, name="c", created=1, rootless=True, delegated=delegated)
+        options = CreateOptions(image="i", command=("x",), resources=Resources(**resources))
+        return resolve(options, ImageConfig(platform=Platform(os="linux", architecture="amd64")), ContainersConf(), host).resources
+
+    assert made("cpu", "memory", "pids", memory=1 << 26, cpu_quota=5, pids_limit=7).memory == 1 << 26
+    assert made("memory", memory=1 << 26).pids_limit is None
+    for controller, limit in (("cpuset", {"cpuset_cpus": "0"}), ("cpu", {"cpu_shares": 2}), ("io", {"blkio_weight": 10}),
+                              ("memory", {"kernel_memory": 1 << 26}), ("pids", {"pids_limit": 9})):
+        others = {"cpu", "cpuset", "io", "memory", "pids"} - {controller}
+        with pytest.raises(Unsupported, match=f"controller {controller} is not delegated") as caught:
+            made(*others, **limit)
+        assert "[Service]\\nDelegate=cpu cpuset io memory pids" in (caught.value.hint or "")
