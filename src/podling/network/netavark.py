@@ -77,11 +77,11 @@ class Pending:
 
 
 def begin(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, ports: tuple[PortMapping, ...], *,
-          conf: ContainersConf, runroot: str) -> Pending:
+          conf: ContainersConf, runroot: str, servers: tuple[str, ...] = ()) -> Pending:
     """Start netavark for these networks of a container whose namespace is there."""
     pending = Pending(config.id, joined, runroot)
     try:
-        pending.begin(netns, _request(config, joined, ports), conf, runroot)
+        pending.begin(netns, _request(config, joined, ports, servers), conf, runroot)
     except BaseException:
         pending.abandon()
         raise
@@ -205,8 +205,9 @@ def _parse(output: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[PortMapping, ...]) -> dict[str, Any]:
-    """What netavark is told, for set-up and teardown alike."""
+def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[PortMapping, ...],
+             servers: tuple[str, ...]) -> dict[str, Any]:
+    """What netavark is told, for set-up and teardown alike. ``servers``: whom aardvark-dns asks where the user named nobody."""
     options = {}
     for each in joined:
         attachment = each.attachment
@@ -223,6 +224,8 @@ def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[P
                                      "protocol": port.protocol, "range": port.length} for port in ports]
     if config.dns_servers and config.dns_servers != ("none",):
         request["dns_servers"] = list(config.dns_servers)
+    elif servers and not config.dns_servers:
+        request["dns_servers"] = list(servers)
     return request
 
 

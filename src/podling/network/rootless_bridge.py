@@ -34,11 +34,15 @@ class Pending:
         """What conmon holds for as long as it lives."""
         return (self.lifeline.far,) if self.lifeline is not None else ()
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Name servers that are reached from the namespace; the host's own may be on its loopback."""
+        assert self.hostside is not None
+        return self.hostside.joint.dns_servers
+
     def with_servers(self, planned: Mapping[str, NetworkStatus]) -> dict[str, NetworkStatus]:
         """The networks, those without a name server of their own with the namespace's."""
-        assert self.hostside is not None
-        servers = self.hostside.joint.dns_servers
-        return {name: status if status.dns_servers else status.replace(dns_servers=servers) for name, status in planned.items()}
+        return {name: status if status.dns_servers else status.replace(dns_servers=self.servers) for name, status in planned.items()}
 
     def finish(self) -> dict[str, NetworkStatus]:
         """Wait until packets flow and ports are forwarded."""

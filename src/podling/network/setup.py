@@ -120,16 +120,17 @@ def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.
 
     pending.planned = {each.network.name: plan.status(each) for each in joined}
     ports = config.ports
+    servers: tuple[str, ...] = ()
     if rootless.owner():
         from podling.network import rootless_bridge
 
         part = rootless_bridge.begin(config, joined, conf=conf, runroot=runroot, owner_of=owner_of)
         pending.parts.append(part)
-        pending.planned, ports = part.with_servers(pending.planned), ()
+        pending.planned, ports, servers = part.with_servers(pending.planned), (), part.servers
     else:
         pending.reservation = Reservation(ports, owner_of=owner_of)
     namespaces.make(pending.netns)
-    pending.parts.append(netavark.begin(config, joined, pending.netns, ports, conf=conf, runroot=runroot))
+    pending.parts.append(netavark.begin(config, joined, pending.netns, ports, conf=conf, runroot=runroot, servers=servers))
 
 
 def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:

@@ -115,6 +115,32 @@ def test_what_is_killed_heals(user: User) -> None:
     assert_nothing_left(user)
 
 
+RESOLVER = """
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("127.0.0.53", 53))
+while True:
+    data, peer = sock.recvfrom(512)
+    end = data.index(b"\\0", 12) + 5
+    good = data[end - 4:end - 2] == b"\\0\\1" and b"upstream" in data
+    answer = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x3c\\0\\4" + bytes([203, 0, 113, 7]) if good else b""
+    sock.sendto(data[:2] + b"\\x81\\x80\\0\\1\\0" + bytes([good]) + bytes(4) + data[12:end] + answer, peer)
+"""
+
+
+def test_names_of_the_world_by_a_resolver_on_the_hosts_loopback(user: User) -> None:
+    world = user.world
+    world.run("sh", "-c", "echo nameserver 127.0.0.53 >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf")
+    resolver = world.spawn("python3", "-c", RESOLVER)
+    for network in ("n1", "bridge", "slirp4netns"):
+        said = user.podling("run", "--rm", "--network", network, "bb", "nslookup", "-type=a", "upstream.example.org")
+        assert "203.0.113.7" in said, network
+    resolver.kill()
+    resolver.wait()
+    world.run("umount", "/etc/resolv.conf")
+    assert_nothing_left(user)
+
+
 def test_unshare_enters_the_namespace(user: User) -> None:
     user.podling("run", "-d", "--name", "w", "--network", "n1", "bb", *SERVE)
     address = user.podling("inspect", "--format", "{{.NetworkSettings.Networks.n1.IPAddress}}", "w").strip()
