@@ -69,6 +69,15 @@ COMMANDS = {
     "unshare": "unshare:UNSHARE",
     "version": "system:VERSION",
 
+    "artifact add": "artifact:ADD",
+    "artifact extract": "artifact:EXTRACT",
+    "artifact inspect": "artifact:INSPECT",
+    "artifact list": "artifact:LS",
+    "artifact ls": "artifact:LS",
+    "artifact pull": "artifact:PULL",
+    "artifact push": "artifact:PUSH",
+    "artifact remove": "artifact:RM",
+    "artifact rm": "artifact:RM",
     "container diff": "diff:CONTAINER_DIFF",
     "container cleanup": "cleanup:CLEANUP",
     "container exists": "exists:CONTAINER_EXISTS",
@@ -134,6 +143,7 @@ for _group, _names in (
         COMMANDS[f"{_group} {_name}"] = COMMANDS[_name]
 
 GROUPS = {
+    "artifact": ("Manage OCI artifacts", "Manage OCI artifacts"),
     "container": ("Manage containers", "Manage containers"),
     "image": ("Manage images", "Manage images"),
     "manifest": ("Manipulate manifest lists and image indexes",

@@ -9,7 +9,6 @@ MISSING: dict[str, str] = {
     "image": "build scp",
     "volume": "export import mount unmount reload",
     "system": "connection events renumber service",
-    "artifact": "* add extract inspect list ls pull push remove rm",
     "buildx": "* build inspect prune version",
     "farm": "* build create list ls remove rm update",
     "generate": "* kube spec systemd",
