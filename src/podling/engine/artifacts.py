@@ -32,7 +32,7 @@ class AddArtifactOptions(Record):
     file_type: str = ""
     annotations: dict[str, str] = {}
     append: bool = False
-    replace: bool = False
+    overwrite: bool = False                      # --replace
 
 
 class ArtifactTransfer(Record):
@@ -61,7 +61,7 @@ def add(engine: Engine, name: str, paths: Iterable[str], options: AddArtifactOpt
     with _changing(engine):
         kept = store(engine)
         old = next((artifact for artifact in kept.all() if artifact.name == name), None)
-        if old is not None and not options.append and not options.replace:
+        if old is not None and not options.append and not options.overwrite:
             raise AlreadyExists(f"artifact {name} already exists")
         if old is None and options.append:
             raise NotFound(f"no artifact found with name or digest of {name}")

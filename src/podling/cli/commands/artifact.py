@@ -33,7 +33,7 @@ def add(context: Context, said: dict[str, Any], args: list[str]) -> None:
     from podling.engine import artifacts
 
     options = artifacts.AddArtifactOptions(annotations=dict(said.get("annotation", ())),
-                                           **context.options(said, "type", "file_type", "append", "replace"))
+                                           **context.options(said, "type", "file_type", "append", "overwrite"))
     context.out.line(artifacts.add(context.engine, args[0], args[1:], options).digest.removeprefix("sha256:"))
 
 
@@ -120,7 +120,7 @@ ADD = Command(
     (Flag("--annotation", help="set an `annotation` for the specified artifact", kind="array", parse=_annotation),
      Flag("--append", "-a", "Append files to an existing artifact", kind="bool"),
      Flag("--file-type", help="Set file type to use for the artifact (layer)"),
-     Flag("--replace", help="Replace an existing artifact", kind="bool"),
+     Flag("--replace", help="Replace an existing artifact", kind="bool", into="overwrite"),
      Flag("--type", help="Use type to describe an artifact")),
     add, args=(2, None, ""), complete="files", examples=("{} quay.io/myimage/myartifact:latest /tmp/foobar.txt",),
 )
@@ -135,7 +135,8 @@ INSPECT = Command("inspect", "[ARTIFACT...]", "Inspect an OCI artifact", "Provid
 LS = Command(
     "ls", "[options]", "List OCI artifacts", "List OCI artifacts in local store",
     (Flag("--format", help="Format volume output using JSON or a Go template"),
-     Flag("--no-trunc", help="Do not truncate output", kind="bool"), Flag("--noheading", "-n", "Do not print column headings", kind="bool")),
+     Flag("--no-trunc", help="Do not truncate output", kind="bool"),
+     Flag("--noheading", "-n", "Do not print column headings", kind="bool")),
     ls, args=(0, 0, ""), aliases=("list",), examples=("{}",),
 )
 PULL = Command(
