@@ -34,6 +34,7 @@ TARGETS = {
     "run --rm, no network": 0.65, "run --rm, default bridge": 0.8, "run -d": 0.7, "stop": 0.7, "rm -f": 0.7, "exec": 0.5,
     "ps -a, 100 containers": 0.8, "images, 100 images": 0.8, "inspect": 0.8, "info": 0.3,
     "pull, 480 MB": 0.4, "save, 480 MB": 0.4, "load, 480 MB": 0.4, "push, 480 MB": 0.4, "idle container's memory": 1.0,
+    "pull, 5 MB": 0.6, "save, 5 MB": 0.6, "load, 5 MB": 0.6, "push, 5 MB": 0.6, "commit, 5 MB": 0.6,
 }
 
 
@@ -264,10 +265,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def big(bench: Bench, base: Path, runs: int) -> None:
-    """Moving a 480 MB image of 8 layers and 47,000 files."""
-    reference = "localhost:5000/big:1"
-    write_big_layout(base / "layout")
+def moving(bench: Bench, base: Path, runs: int, label: str, **shape: int) -> None:
+    """Moving an image: of 480 MB in 8 layers and 47,000 files, or as ``shape`` says."""
+    reference = f"localhost:5000/big:{label.replace(' ', '').lower()}"
+    write_big_layout(base / "layout", **shape)
     subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{base}/layout:big", f"docker://{reference}"],
                    check=True)
     shutil.rmtree(base / "layout")
@@ -290,17 +291,32 @@ def big(bench: Bench, base: Path, runs: int) -> None:
         shutil.rmtree(base / "registry" / "docker" / "registry" / "v2" / "blobs", ignore_errors=True)
         return engine.seconds("push", "-q", "--tls-verify=false", reference, "localhost:5000/pushed:1")
 
-    bench.measure("pull, 480 MB", pull, runs=runs, unit="s")
-    if bench.wanted("peak memory of a pull"):
+    bench.measure(f"pull, {label}", pull, runs=runs, unit="s")
+    if not shape and bench.wanted("peak memory of a pull"):
         peaks = []
         for engine in bench.engines:
             engine.run("rmi", "-f", reference)
             peaks.append(Peak([*engine.argv, "pull", "-q", "--tls-verify=false", reference]).peak)
         bench.rows.append(("peak memory of a pull", peaks[0], peaks[1], "MB"))
         print(bench.line(bench.rows[-1]), flush=True)
-    bench.measure("save, 480 MB", save, runs=runs, unit="s")
-    bench.measure("load, 480 MB", load, runs=runs, unit="s")
-    bench.measure("push, 480 MB", push, runs=runs, unit="s")
+    bench.measure(f"save, {label}", save, runs=runs, unit="s")
+    bench.measure(f"load, {label}", load, runs=runs, unit="s")
+    bench.measure(f"push, {label}", push, runs=runs, unit="s")
+
+
+def commits(bench: Bench, base: Path) -> None:
+    """An image of a container that has written 5 MB in 400 files."""
+    files = base / "changed"
+    files.mkdir()
+    for number in range(400):
+        (files / f"{number}").write_bytes(os.urandom(13_000))
+    for engine in bench.engines:
+        engine.run("create", "--name", "changed", "--network", "none", "bb", "true")
+        engine.run("cp", str(files), "changed:/srv")
+    bench.measure("commit, 5 MB", lambda e: e.seconds("commit", "-q", "changed", "committed"))
+    bench.measure("diff, 400 files", lambda e: e.seconds("diff", "changed"))
+    for engine in bench.engines:
+        engine.run("rm", "-f", "changed")
 
 
 def main() -> None:
@@ -330,8 +346,10 @@ def main() -> None:
             engine.run("tag", "localhost/bb:latest", "bb")
         containers(bench)
         lists(bench, [int(word) for word in options.grow.split(",") if word], base)
+        commits(bench, base)
+        moving(bench, base, options.runs, "5 MB", layers=3, files=400, size=5 << 20)
         if not options.skip_big:
-            big(bench, base, options.big_runs)
+            moving(bench, base, options.big_runs, "480 MB")
     finally:
         for engine in engines:
             engine.run("rm", "-af", "-t", "0", check=False)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from podling.store.layers import Layer
 
 FORMATS = {"oci": manifest.OCI_MANIFEST, "docker": manifest.DOCKER_MANIFEST}
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OWN_VARIABLES = ("HOME=", "HOSTNAME=")          # of this container, not of the image
 
 
@@ -128,14 +129,18 @@ def _layer(engine: Engine, container: Container, base: list[Layer], *, squash: b
     if not squash and engine.filesystems.driver != "overlay":
         raise Unsupported(f"the driver {engine.filesystems.driver} cannot tell a container's changes from its image",
                           hint="use --squash, or the driver overlay")
-    with RootFilesystem(engine, container) as root:
-        if squash:
+    if squash:
+        with RootFilesystem(engine, container) as root:
             return engine.images.layer_store.add(reader(tar_tree(root)))
-        upper = os.open(engine.filesystems.places(container.id).upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return engine.images.layer_store.add(reader(tar_tree(upper, TarOptions(whiteouts=True))), parents=base)
-        finally:
-            os.close(upper)
+    try:
+        upper = os.open(engine.filesystems.places(container.id).upper, _DIRECTORY)
+    except FileNotFoundError:                    # it was never mounted
+        with RootFilesystem(engine, container):
+            upper = os.open(engine.filesystems.places(container.id).upper, _DIRECTORY)
+    try:
+        return engine.images.layer_store.add(reader(tar_tree(upper, TarOptions(whiteouts=True))), parents=base)
+    finally:
+        os.close(upper)
 
 
 def _store(engine: Engine, config: ContainerConfig, layers: list[Layer], names: list[str], options: CommitOptions) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 
 from podling import jsontext
@@ -108,6 +107,8 @@ def _command(value: str, change: str) -> list[str]:
 
 
 def _pairs(value: str, change: str) -> dict[str, str]:
+    import shlex  # it loads re: 5 ms that a commit without changes need not pay
+
     try:
         words = shlex.split(value)
     except ValueError as error:
