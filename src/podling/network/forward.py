@@ -164,7 +164,7 @@ def begin(container_id: str, listening: Listening, targets: Sequence[str], *, ne
     """
     lines = [f"target {address}" for address in targets] + [f"near {subnet}" for subnet in near]
     if mark and transparent.prepare(netns):
-        lines.append(f"mark {mark}")
+        lines.append(f"mark {mark}" + (" udp" if mark == transparent.BRIDGED else ""))
     lines += [f"{protocol} {sock.fileno()} {number}" for protocol, number, sock in listening.sockets]
     source = os.path.realpath(f"{os.path.dirname(__file__)}/../..")
     argv = [sys.executable or "/usr/bin/python3", "-I", "-S", "-c", _PROGRAM, str(life), container_id, source]

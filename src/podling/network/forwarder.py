@@ -6,7 +6,7 @@ is connected there. It is one loop over epoll, and holds nothing of podling but 
 Standard input says what to do, a line each, until its end:
 
     target ADDRESS           where the container is, at most one for IPv4 and one for IPv6
-    mark NUMBER              clients keep their addresses: sockets of this mark are answered to this very namespace
+    mark NUMBER [udp]        clients keep their addresses: sockets of this mark are answered to this very namespace
     near SUBNET/PREFIX       clients that cannot keep their addresses, since they would be taken for neighbours
     tcp|udp FD PORT          connections to this socket go to this port of the container
 
@@ -50,6 +50,7 @@ class Target:
     def __init__(self) -> None:
         self.addresses: dict[int, str] = {}      # family -> address
         self.mark = 0
+        self.datagrams = False                   # UDP's clients keep their addresses too
         self.near: list[tuple[int, int, int]] = []     # (family, first bits as a number, how many are left out)
 
     def choose(self, family: int) -> tuple[int, str]:
@@ -73,6 +74,34 @@ class Target:
             return False
         number = int.from_bytes(packed, "big")
         return not any(kind == family and number >> rest == first for kind, first, rest in self.near)
+
+
+    def reach(self, kind: int, port: int, client: tuple[int, str], client_port: int) -> _socket.socket:
+        """A socket that connects to a port of the container, as the client (family, address) where that can be."""
+        family, where = self.choose(client[0])
+        if family == client[0] and (kind == _socket.SOCK_STREAM or self.datagrams) and self.keeps(*client):
+            try:
+                return self._connect(family, kind, (where, port), (client[1], client_port))
+            except OSError:                       # taken, or not to be had here: from an address of this namespace then
+                pass
+        return self._connect(family, kind, (where, port), None)
+
+    def _connect(self, family: int, kind: int, there: tuple[str, int], source: tuple[str, int] | None) -> _socket.socket:
+        sock = _socket.socket(family, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+        try:
+            if source is not None:
+                level, option = ((_socket.IPPROTO_IP, _IP_TRANSPARENT) if family == _socket.AF_INET
+                                 else (_socket.IPPROTO_IPV6, _IPV6_TRANSPARENT))
+                sock.setsockopt(level, option, 1)
+                sock.setsockopt(_socket.SOL_SOCKET, _SO_MARK, self.mark)
+                sock.bind(source)
+            error = sock.connect_ex(there)
+            if error not in (0, 115):             # EINPROGRESS
+                raise OSError(error, os.strerror(error))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
 
 def plain(address: str) -> tuple[int, str]:
@@ -278,40 +307,13 @@ class Listener:
             client = _socket.socket(fileno=fd)
             client.setblocking(False)
             try:
-                server = self._connect(*plain(peer[0]), peer[1])
+                server = self.target.reach(_socket.SOCK_STREAM, self.port, plain(peer[0]), peer[1])
             except OSError:
                 client.close()
                 continue
             for sock in (client, server):
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             Connection(self.loop, client, server)
-
-    def _connect(self, family: int, address: str, port: int) -> _socket.socket:
-        """A socket that connects to the container, as the client where that can be."""
-        kind, where = self.target.choose(family)
-        if kind == family and self.target.keeps(family, address):
-            try:
-                return self._start(kind, where, (address, port))
-            except OSError:                       # taken, or not to be had here: from an address of this namespace then
-                pass
-        return self._start(kind, where, None)
-
-    def _start(self, family: int, where: str, source: tuple[str, int] | None) -> _socket.socket:
-        sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
-        try:
-            if source is not None:
-                level, option = ((_socket.IPPROTO_IP, _IP_TRANSPARENT) if family == _socket.AF_INET
-                                 else (_socket.IPPROTO_IPV6, _IPV6_TRANSPARENT))
-                sock.setsockopt(level, option, 1)
-                sock.setsockopt(_socket.SOL_SOCKET, _SO_MARK, self.target.mark)
-                sock.bind(source)
-            error = sock.connect_ex((where, self.port))
-            if error not in (0, 115):             # EINPROGRESS
-                raise OSError(error, os.strerror(error))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
 
 # --- UDP --------------------------------------------------------------------------------------------------------------
@@ -320,16 +322,11 @@ class Listener:
 class Flow:
     """What one client says to the container, and hears from it."""
 
-    def __init__(self, port: Port, key: tuple[object, ...], answer: Callable[[bytes], object], where: tuple[int, str]) -> None:
+    def __init__(self, port: Port, key: tuple[object, ...], answer: Callable[[bytes], object], sock: _socket.socket) -> None:
         self.port, self.key, self.answer = port, key, answer
         self.used = monotonic()
-        self.sock = _socket.socket(where[0], _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
-        try:
-            self.sock.connect((where[1], port.number))
-            port.loop.add(self.sock.fileno(), select.EPOLLIN, self.handle)
-        except BaseException:
-            self.sock.close()
-            raise
+        self.sock = sock
+        port.loop.add(sock.fileno(), select.EPOLLIN, self.handle)
 
     def handle(self, events: int) -> None:
         """Answers of the container go to the client."""
@@ -396,9 +393,10 @@ class Port:
             return sock.sendmsg([data], control, 0, peer)
 
         try:
-            flow = Flow(self, (peer, asked), answer, self.target.choose(plain(peer[0])[0]))
+            there = self.target.reach(_socket.SOCK_DGRAM, self.number, plain(peer[0]), peer[1])
         except OSError:
             return None
+        flow = Flow(self, (peer, asked), answer, there)
         self.flows[(peer, asked)] = flow
         return flow
 
@@ -434,7 +432,7 @@ def configure(loop: Loop, lines: Iterable[str]) -> list[Port]:
         if word == "target":
             target.addresses[_socket.AF_INET6 if ":" in value else _socket.AF_INET] = value
         elif word == "mark":
-            target.mark = int(value)
+            target.mark, target.datagrams = int(value), "udp" in more
         elif word == "near":
             target.add_near(value)
         elif word == "tcp":

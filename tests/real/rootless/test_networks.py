@@ -72,6 +72,21 @@ def test_bridges_names_ports_and_the_world(user: User, program: str) -> None:
     assert not user.world.run("pgrep", "-f", "^[^ ]*pasta --config-net", check=False).stdout
 
 
+def test_udp_clients_keep_their_addresses(user: User) -> None:
+    serve = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53)); print('ready', flush=True)\n"
+             "while True: peer = s.recvfrom(99)[1]; s.sendto(peer[0].encode(), peer)")
+    ask = ("import socket, sys; s = socket.socket(2, 2); s.settimeout(5); s.connect((sys.argv[1], 5300)); s.send(b'?'); "
+           "print(s.recv(99).decode())")
+    host = ("-v", "/usr:/usr:ro", "-v", "/usr/lib:/lib:ro", "-v", "/usr/lib64:/lib64:ro")
+    for network, seen in (("n1", "198.51.100.1"), ("slirp4netns", "10.0.2.100")):
+        user.podling("run", "-d", "--name", "u", "--network", network, "-p", "5300:53/udp", *host, "bb", "/usr/bin/python3", "-c", serve)
+        user.world.wait_until(lambda: "ready" in user.podling("logs", "u"), "the server")
+        assert user.world.run(*OUTSIDE, "/usr/bin/python3", "-c", ask, "198.51.100.2").stdout.strip() == seen
+        assert user.world.run("/usr/bin/python3", "-c", ask, "127.0.0.1").stdout.strip() != "127.0.0.1"
+        user.podling("rm", "-f", "-t", "0", "u")
+    assert_nothing_left(user)
+
+
 def test_the_host_is_reached(user: User) -> None:
     server = user.spawn("busybox", "httpd", "-f", "-p", "198.51.100.2:8070", "-h", "/etc")
     for name in ("host.containers.internal", "host.docker.internal"):
