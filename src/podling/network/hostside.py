@@ -86,21 +86,37 @@ def begin(user: str, *, conf: ContainersConf, runroot: str) -> Pending:
     return pending
 
 
-def release(user: str, *, runroot: str) -> bool:
-    """``user`` uses the namespace no more; with the last it ends, with all that is in it: then True. Idempotent."""
+def end_if_last(user: str, *, runroot: str) -> bool:
+    """Whether nobody but ``user`` used the namespace: then it is gone, with all that was in it. Idempotent.
+
+    Otherwise ``user`` goes on using it: what it has there must be undone, and then :func:`release` called.
+    """
     if not os.path.isdir(_users(runroot)):
         return True
     with _lock(runroot):
+        if set(_used(runroot)) <= {user}:
+            _end(runroot)
+            return True
+    return False
+
+
+def release(user: str, *, runroot: str) -> None:
+    """``user`` uses the namespace no more, and has nothing in it; with the last user it ends. Idempotent."""
+    if not os.path.isdir(_users(runroot)):
+        return
+    with _lock(runroot):
         _forget(f"{_users(runroot)}/{user}")
-        if _used(runroot):
-            return False
-        _end_programs(runroot)
-        _end_dns(runroot)
-        namespaces.delete(netns_of(runroot))
-        for path in (_tracks(runroot), _resolv_conf(runroot)):
-            _forget(path)
-        os.rmdir(_users(runroot))
-        return True
+        if not _used(runroot):
+            _end(runroot)
+
+
+def _end(runroot: str) -> None:
+    _end_programs(runroot)
+    _end_dns(runroot)
+    namespaces.delete(netns_of(runroot))
+    for path in (_tracks(runroot), _resolv_conf(runroot), *(f"{_users(runroot)}/{user}" for user in os.listdir(_users(runroot)))):
+        _forget(path)
+    os.rmdir(_users(runroot))
 
 
 def keep_clients(runroot: str) -> bool:

@@ -94,10 +94,15 @@ def targets(joined: tuple[Joined, ...]) -> list[str]:
 
 
 def down(config: ContainerConfig, *, runroot: str) -> bool:
-    """The forwarder has ended and the container uses the namespace no more; whether the namespace is gone. Idempotent."""
+    """The forwarder has ended; whether the namespace is gone, as nobody else used it. Otherwise :func:`release` follows. Idempotent."""
     forward.down(config.id, runroot)
     companions.remove_lifeline(config.id, runroot)
-    return hostside.release(config.id, runroot=runroot)
+    return hostside.end_if_last(config.id, runroot=runroot)
+
+
+def release(config: ContainerConfig, *, runroot: str) -> None:
+    """The container's interfaces are gone: it uses the namespace no more. Idempotent."""
+    hostside.release(config.id, runroot=runroot)
 
 
 def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> None:

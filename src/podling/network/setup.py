@@ -158,6 +158,9 @@ def _down_bridge(config: ContainerConfig, path: str, conf: ContainersConf, runro
         if rootless_bridge.down(config, runroot=runroot):       # the last: all of it went with the namespace
             netavark.forget(config.id, runroot=runroot)
             return None
+        failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
+        rootless_bridge.release(config, runroot=runroot)
+        return failure
     return netavark.down(config.id, path, conf=conf, runroot=runroot)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,6 +154,16 @@ def test_names_of_the_world_by_a_resolver_on_the_hosts_loopback(user: User) -> N
     resolver.kill()
     resolver.wait()
     world.run("umount", "/etc/resolv.conf")
+    assert_nothing_left(user)
+
+
+def test_many_come_and_go_at_once(user: User) -> None:
+    """The namespace ends with the last, and not while anybody has something in it."""
+    running = [user.spawn("podling", "run", "--rm", "--network", "n1", "-p", f"{8100 + number}:80", "bb", "true", stderr=subprocess.PIPE)
+               for number in range(12)]
+    for process in running:
+        _, errors = process.communicate()
+        assert (process.returncode, errors.decode()) == (0, "")
     assert_nothing_left(user)
 
 
