@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from time import monotonic
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ else:
 _CHUNK = 1 << 20
 _ROUNDS = 16                 # of a busy connection before the others have their turn
 _BACKLOG = 4096
+_OUT_OF_FILES = 0.01         # seconds
 _SPARE_PIPES = 8
 _UDP_IDLE = 90.0             # seconds after which a client that says nothing is forgotten, as Podman's forwarder has it
 _UDP_ROUNDS = 64
@@ -302,7 +303,9 @@ class Listener:
         for _ in range(_ROUNDS):
             try:
                 fd, peer = self.sock._accept()    # type: ignore[attr-defined]
-            except OSError:                       # nobody any more, or no descriptor is free: the client waits or is told
+            except OSError as error:
+                if error.errno in (23, 24):       # no descriptor is free: the client waits, and this process does not spin
+                    sleep(_OUT_OF_FILES)
                 return
             client = _socket.socket(fileno=fd)
             client.setblocking(False)
