@@ -92,6 +92,7 @@ COMMANDS = {
     "image mount": "mount:IMAGE_MOUNT",
     "image prune": "images:IMAGE_PRUNE",
     "image rm": "images:IMAGE_RM",
+    "image scp": "scp:SCP",
     "image tree": "image_tree:TREE",
     "image umount": "mount:IMAGE_UNMOUNT",
     "image unmount": "mount:IMAGE_UNMOUNT",

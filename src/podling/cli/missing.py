@@ -6,7 +6,7 @@ from __future__ import annotations
 MISSING: dict[str, str] = {
     "": "auto-update build compose events init stats update",
     "container": "checkpoint clone init prune restore runlabel stats update",
-    "image": "build scp",
+    "image": "build",
     "volume": "export import mount unmount reload",
     "system": "connection events renumber service",
     "buildx": "* build inspect prune version",
