@@ -67,6 +67,11 @@ class Listening:
         self.sockets.clear()
 
 
+def check(ports: Iterable[PortMapping], *, owner_of: Callable[[], dict[tuple[int, str], str]]) -> None:
+    """Raise what :class:`Listening` would: for programs that listen themselves and say less."""
+    Listening(ports, owner_of=owner_of).close()
+
+
 class _Descriptors:
     """``with``: this process may have as many more files open; what it starts later may not."""
 

@@ -15,7 +15,7 @@ from podling import jsontext
 from podling.errors import InvalidArgument, PodlingError
 from podling.linux import files, process, rootless
 from podling.model import NetworkStatus
-from podling.network import companions, namespaces
+from podling.network import companions, forward, namespaces
 from podling.network.outward import local_addresses, outward_addresses
 from podling.network.programs import find_helper
 
@@ -198,7 +198,7 @@ class Pending:
 
 
 def begin(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot: str,
-          owner_of: Callable[[], dict[tuple[int, str], str]]) -> Pending:  # noqa: ARG001
+          owner_of: Callable[[], dict[tuple[int, str], str]]) -> Pending:
     """Begin to connect the container; :func:`down` undoes what this and ``finish`` got to."""
     if rootless.owner() is None:
         raise InvalidArgument("pasta networking is only supported for rootless mode", hint="use --network bridge as root")
@@ -206,6 +206,7 @@ def begin(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot:
     maps_guest = knows_map_guest(program, f"{runroot}/networks")
     asked = reachable(asked_of(config, conf), maps_guest=maps_guest)
     words = arguments(asked, config.ports, maps_guest=maps_guest)
+    forward.check(config.ports, owner_of=owner_of)
     namespaces.make(netns)
     return Pending({MODE: status(asked, maps_guest=maps_guest)}, Program(program, words, netns, _record(config.id, runroot)))
 

@@ -261,6 +261,8 @@ def begin(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot:
     try:
         if config.ports and options.port_handler == "rootlesskit":
             pending.listening = forward.Listening(config.ports, owner_of=owner_of)
+        else:
+            forward.check(config.ports, owner_of=owner_of)
         namespaces.make(netns)
         pending.lifeline = companions.Lifeline(config.id, runroot)
         pending.planned = {MODE: status(options)}
