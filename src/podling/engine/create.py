@@ -33,7 +33,7 @@ def create(engine: Engine, options: CreateOptions) -> Container:
         image, image_config, image_name = _image(engine, options)
         surroundings = _surroundings(engine, options, image, name, image_name)
         config = resolve(options, image_config, engine.conf, surroundings)
-        config = _publish(config)
+        config = _publish(_on_networks(engine, config))
         container = _make(engine, config, undo)
         if cidfile:
             write_atomic(cidfile, config.id.encode(), 0o644)
@@ -231,6 +231,14 @@ def _missing_volumes(engine: Engine, config: ContainerConfig) -> list[CreateVolu
             anonymous = len(mount.source) == 64 and not mount.source.strip("0123456789abcdef")
             missing[mount.source] = CreateVolumeOptions(name=mount.source, anonymous=anonymous)
     return list(missing.values())
+
+
+def _on_networks(engine: Engine, config: ContainerConfig) -> ContainerConfig:
+    """With each network's name where its id was said; NoSuchNetwork."""
+    default = engine.conf.default_network or "podman"
+    names = [each.network if each.network == default else engine.networks.get(each.network).name for each in config.networks]
+    by_name = {name: each.replace(network=name) for name, each in zip(names, config.networks, strict=True)}
+    return config.replace(networks=tuple(by_name.values()))
 
 
 def _publish(config: ContainerConfig) -> ContainerConfig:

@@ -91,11 +91,13 @@ def _check_network(options: CreateOptions) -> None:
         for said, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.mac_address, "--mac-address"),
                            (options.network_aliases, "--network-alias")):
             if said:
-                raise InvalidArgument(f"{flag} needs a bridge network, but the network mode is {net.mode}: invalid argument",
-                                      hint=f"leave out {flag}, or use --network NAME")
-    if len(options.networks) > 1 and (options.ip or options.ip6 or options.mac_address):
-        raise InvalidArgument("--ip, --ip6 and --mac-address can only be set for a single network: invalid argument",
-                              hint="say it for each network: --network NAME:ip=...,mac=...")
+                raise InvalidArgument(f"{flag} can only be set when the network mode is bridge: invalid argument",
+                                      hint=f"it is {net.mode}: leave out {flag}, or use --network NAME")
+    if len(options.networks) > 1:
+        for said, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.mac_address, "--mac-address")):
+            if said:
+                raise InvalidArgument(f"{flag} can only be set for a single network: invalid argument",
+                                      hint="say it for each network: --network NAME:ip=...,mac=...")
 
 
 def _check_resources(options: CreateOptions) -> None:
