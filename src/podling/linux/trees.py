@@ -8,7 +8,9 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Owner = Callable[[int, int], tuple[int, int]]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 30
@@ -19,11 +21,12 @@ _FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "system.")
 class _Pair:
     """A directory and its copy, with the names still to be copied."""
 
-    __slots__ = ("names", "own", "source", "status", "target")
+    __slots__ = ("names", "own", "owner", "source", "status", "target")
 
-    def __init__(self, source: int, target: int, *, own: bool) -> None:
+    def __init__(self, source: int, target: int, owner: Owner | None, *, own: bool) -> None:
         self.source = source
         self.target = target
+        self.owner = owner
         self.own = own                           # the descriptors are ours to close
         self.status = os.fstat(source)
         self.names: list[str] = []
@@ -34,20 +37,21 @@ class _Pair:
             os.close(self.target)
 
 
-def copy_content(source: int, target: int, *, content: bool = True) -> None:
+def copy_content(source: int, target: int, *, content: bool = True, owner: Owner | None = None) -> None:
     """Make the empty directory ``target`` a copy of ``source`` (both open directories): owners, modes, times, extended
     attributes, hard links, special files. ``content`` False: only the directory's own owner, mode, times and attributes.
 
-    On failure the copy is unfinished; the caller throws it away.
+    ``owner`` gives the copy's uid and gid for those of the source (-1: the same); then the copy is one for overlay to use as it uses
+    the source, with overlay's own marks. On failure the copy is unfinished; the caller throws it away.
     """
     links: dict[tuple[int, int], int] = {}       # inode of several names -> descriptor (O_PATH) of its copy
-    stack = [_Pair(source, target, own=False)]
+    stack = [_Pair(source, target, owner, own=False)]
     try:
         stack[0].names = os.listdir(source) if content else []
         while stack:
             pair = stack[-1]
             if not pair.names:
-                _copy_attributes(pair.source, pair.target, pair.status)
+                _copy_attributes(pair.source, pair.target, pair.status, pair.owner)
                 stack.pop().close()
                 continue
             below = _copy_entry(pair, pair.names.pop(), links)
@@ -83,7 +87,7 @@ def _open_pair(pair: _Pair, name: str) -> _Pair:
     source = os.open(name, _DIRECTORY, dir_fd=pair.source)
     try:
         os.mkdir(name, 0o700, dir_fd=pair.target)
-        return _Pair(source, os.open(name, _DIRECTORY, dir_fd=pair.target), own=True)
+        return _Pair(source, os.open(name, _DIRECTORY, dir_fd=pair.target), pair.owner, own=True)
     except BaseException:
         os.close(source)
         raise
@@ -95,7 +99,7 @@ def _copy_file(pair: _Pair, name: str) -> None:
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=pair.target)
         try:
             _copy_bytes(source, target)
-            _copy_attributes(source, target, os.fstat(source))
+            _copy_attributes(source, target, os.fstat(source), pair.owner)
         finally:
             os.close(target)
     finally:
@@ -120,15 +124,23 @@ def _copy_special(pair: _Pair, name: str, status: os.stat_result) -> None:
         os.symlink(os.readlink(name, dir_fd=pair.source), name, dir_fd=pair.target)
     else:
         os.mknod(name, status.st_mode, status.st_rdev, dir_fd=pair.target)
-    os.chown(name, status.st_uid, status.st_gid, dir_fd=pair.target, follow_symlinks=False)
+    os.chown(name, *_owner(status, pair.owner), dir_fd=pair.target, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=pair.target)
     os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=pair.target, follow_symlinks=False)
 
 
-def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
-    os.fchown(target, status.st_uid, status.st_gid)
-    for attribute in _attributes(source):
+def _owner(status: os.stat_result, owner: Owner | None) -> tuple[int, int]:
+    """Who the copy of a file belongs to."""
+    if owner is None:
+        return status.st_uid, status.st_gid
+    uid, gid = owner(status.st_uid, status.st_gid)
+    return (status.st_uid if uid < 0 else uid), (status.st_gid if gid < 0 else gid)
+
+
+def _copy_attributes(source: int, target: int, status: os.stat_result, owner: Owner | None) -> None:
+    os.fchown(target, *_owner(status, owner))
+    for attribute in _attributes(source, marks=owner is not None):
         try:
             os.setxattr(target, attribute, os.getxattr(source, attribute))
         except OSError as error:
@@ -138,7 +150,7 @@ def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _attributes(fd: int) -> Iterator[str]:
+def _attributes(fd: int, *, marks: bool) -> Iterator[str]:
     try:
         names = os.listxattr(fd)
     except OSError as error:
@@ -146,8 +158,52 @@ def _attributes(fd: int) -> Iterator[str]:
             raise
         return
     for name in names:
-        if not name.startswith(_FOREIGN_ATTRIBUTES) or name.startswith("system.posix_acl_"):
+        if not name.startswith(_FOREIGN_ATTRIBUTES) or name.startswith("system.posix_acl_") or (marks and not name.startswith("system.")):
             yield name
+
+
+def change_owner(path: str, uid: int, gid: int) -> int:
+    """Give a file, or a directory with all below it, to a user and a group; how many had another owner. No link is followed.
+
+    What is someone's already is left as it is, so that a second time only looks. Mounts below are not entered.
+    """
+    top = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(top)
+        changed = _give(top, "", status, uid, gid)
+        if not stat.S_ISDIR(status.st_mode):
+            return changed
+        stack = [os.open(f"/proc/self/fd/{top}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+    finally:
+        os.close(top)
+    device = status.st_dev
+    try:
+        while stack:
+            directory = stack.pop()
+            try:
+                for name in os.listdir(directory):
+                    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                    if status.st_dev != device:
+                        continue
+                    changed += _give(directory, name, status, uid, gid)
+                    if stat.S_ISDIR(status.st_mode):
+                        stack.append(os.open(name, _DIRECTORY, dir_fd=directory))
+            finally:
+                os.close(directory)
+    finally:
+        for directory in stack:
+            os.close(directory)
+    return changed
+
+
+def _give(directory: int, name: str, status: os.stat_result, uid: int, gid: int) -> int:
+    if (status.st_uid, status.st_gid) == (uid, gid):
+        return 0
+    if name:
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+    else:
+        os.chown(f"/proc/self/fd/{directory}", uid, gid)
+    return 1
 
 
 def size_of_content(directory: int) -> int:
