@@ -117,12 +117,18 @@ def test_a_pushed_list_serves_every_platform(machine: World, form: str) -> None:
     assert machine.run("skopeo", "inspect", "--raw", INSECURE, f"docker://{HOST}/again/{name}:1").stdout
 
 
-def test_a_list_is_no_image_to_run(machine: World) -> None:
+def test_a_list_stands_for_its_image_for_this_host(machine: World) -> None:
     podling(machine, "manifest", "create", "only", "bb")
-    refused = machine.run("podling", "run", "--rm", "--network", "none", "only", "true", check=False)
-    assert refused.returncode == 125
-    assert "is a manifest list" in refused.stderr
+    assert podling(machine, "run", "--rm", "--network", "none", "only", "echo", "ran") == "ran\n"
+    assert podling(machine, "image", "inspect", "--format", "{{.Id}}", "only") == podling(
+        machine, "image", "inspect", "--format", "{{.Id}}", "bb")
     podling(machine, "rmi", "only")
+    assert machine.run("podling", "image", "exists", "bb", check=False).returncode == 0
+    podling(machine, "manifest", "create", "empty")
+    refused = machine.run("podling", "run", "--rm", "--network", "none", "empty", "true", check=False)
+    assert refused.returncode == 125
+    assert "is a manifest list without an image for this platform" in refused.stderr
+    podling(machine, "manifest", "rm", "empty")
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def find(engine: Engine, name: str) -> Image:
 
 def exists(engine: Engine, name: str) -> bool:
     """Whether there is a list of this name."""
-    image = engine.images.lookup(name)
+    image = engine.images.lookup(name, lists=True)
     return image is not None and stored.is_list(image)
 
 
@@ -159,7 +159,7 @@ def _instances(engine: Engine, text: str, options: AddOptions) -> list[tuple[dic
                           hint="pull the image and add it by its name")
     if place is not None and place.transport == "containers-storage":
         return _local(engine, transfers.pull(engine, text, PullOptions()), options)
-    local = engine.images.lookup(text) if place is None else None
+    local = engine.images.lookup(text, lists=True) if place is None else None
     if local is not None:
         return _local(engine, local, options)
     return _remote(place.path if place is not None else text, options)
@@ -243,7 +243,7 @@ def _remote(text: str, options: AddOptions) -> list[tuple[dict[str, Any], str]]:
 def inspect(engine: Engine, name: str, options: RegistryOptions) -> dict[str, Any]:
     """A list of the store in the shape of Podman's JSON, or what a registry has under the name."""
     place = parse_place(name)
-    image = engine.images.lookup(name) if place is None else None
+    image = engine.images.lookup(name, lists=True) if place is None else None
     if image is None or not stored.is_list(image):
         with _Repository(place.path if place is not None else name, options) as repository:
             shape: dict[str, Any] = jsontext.loads(repository.top()[0])

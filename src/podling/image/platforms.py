@@ -6,13 +6,7 @@ import os
 
 from podling.errors import InvalidArgument
 from podling.model import Platform
-
-_ARCHITECTURES = {
-    "x86_64": "amd64", "i386": "386", "i486": "386", "i586": "386", "i686": "386", "aarch64": "arm64", "aarch64_be": "arm64",
-    "armv8l": "arm", "armv7l": "arm", "armv6l": "arm", "armv5tel": "arm", "ppc64le": "ppc64le", "ppc64": "ppc64",
-    "s390x": "s390x", "riscv64": "riscv64", "mips64": "mips64le", "loongarch64": "loong64",
-}
-_VARIANTS = {"aarch64": "v8", "armv8l": "v8", "armv7l": "v7", "armv6l": "v6", "armv5tel": "v5"}
+from podling.values.machines import ARCHITECTURES, VARIANTS
 
 # Most capable first: a host of one variant also runs what stands behind it.
 _COMPATIBLE = {
@@ -29,7 +23,7 @@ _OTHER_NAMES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf
 def host_platform() -> Platform:
     """The platform of this machine."""
     machine = os.uname().machine
-    return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine), variant=_VARIANTS.get(machine, ""))
+    return Platform(os="linux", architecture=ARCHITECTURES.get(machine, machine), variant=VARIANTS.get(machine, ""))
 
 
 def parse_platform(text: str) -> Platform:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-LIST_TYPES = (OCI_INDEX, DOCKER_LIST)
 
 
 def create(images: Images, name: str) -> Image:
@@ -38,7 +37,7 @@ def _content(entries: list[dict[str, Any]]) -> bytes:
 
 def is_list(image: Image) -> bool:
     """Whether the image is a manifest list."""
-    return image.media_type in LIST_TYPES and not image.store
+    return image.media_type in (OCI_INDEX, DOCKER_LIST) and not image.store
 
 
 def check(image: Image) -> None:

@@ -6,12 +6,14 @@ those of the additional stores, which nothing here changes.
 
 from __future__ import annotations
 
+import os
 import time
 
 from podling.errors import InUse, InvalidArgument, NoSuchImage, NotFound, PodlingError
-from podling.model import Image
+from podling.model import Image, Platform
 from podling.record import Record
 from podling.store import ancestry, naming
+from podling.values.machines import ARCHITECTURES
 from podling.values.reference import parse
 
 TYPE_CHECKING = False
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from podling.database import Database
-    from podling.model import ImageConfig, Platform
+    from podling.model import ImageConfig
     from podling.store.additional import AdditionalStore, StoredLayer
     from podling.store.layers import Layer, Layers
     from podling.values.reference import Reference
 
     Listing = list                           # the class has a method of this name
 
+LIST_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _COLUMNS = "id, digest, media_type, created, size"
 
 
@@ -102,17 +105,37 @@ class Images:
 
     def resolve(self, name_or_id: str) -> Image:
         """The image that a name, an id or the beginning of an id means; NoSuchImage where there is none."""
-        found = self.lookup(name_or_id)
+        found = self.lookup(name_or_id, lists=True)
         if found is None:
             raise NoSuchImage(f"{name_or_id}: image not known", hint=self._ambiguity(name_or_id))
         return found
 
-    def lookup(self, name_or_id: str, platform: Platform | None = None) -> Image | None:
-        """As :meth:`resolve`, None where there is none, or none for ``platform`` ("" in it means any)."""
+    def lookup(self, name_or_id: str, platform: Platform | None = None, *, lists: bool = False) -> Image | None:
+        """As :meth:`resolve`, None where there is none, or none for ``platform`` ("" in it means any).
+
+        A manifest list stands for its image for the platform, or for this host, if that is here; with ``lists`` for itself.
+        """
         found = self._find(name_or_id)
+        if found is not None and not lists and not found.store and found.media_type in LIST_TYPES:
+            found = self._instance(found, platform) or found
         if found is not None and platform is not None and not self._is_for(found, platform):
             return None
         return found
+
+    def _instance(self, listed: Image, platform: Platform | None) -> Image | None:
+        """The image of a manifest list for a platform, None where it is not in this store."""
+        from podling.store.image_lists import entries  # few have such lists
+
+        machine = os.uname().machine
+        wanted = platform or Platform(os="linux", architecture=ARCHITECTURES.get(machine, machine))
+        for entry in entries(self, listed):
+            said = entry.get("platform") or {}
+            pairs = ((wanted.os, "os"), (wanted.architecture, "architecture"), (wanted.variant, "variant"))
+            if all(not value or said.get(key) == value for value, key in pairs):
+                image = self._by_digest(entry["digest"])
+                if image is not None:
+                    return image
+        return None
 
     def _find(self, text: str) -> Image | None:
         """Podman's order: whole id, the names that it may mean, beginning of an id, digest, end of a name."""
@@ -234,9 +257,9 @@ class Images:
         """The image's configuration, read."""
         from podling.store.imageconfig import parse_config  # only who makes a container needs it
 
-        if not image.store and image.media_type.endswith(("index.v1+json", "manifest.list.v2+json")):
-            raise InvalidArgument(f"{image.names[0] if image.names else image.id} is a manifest list, not an image",
-                                  hint="name one of the images in it: podling manifest inspect NAME")
+        if not image.store and image.media_type in LIST_TYPES:
+            raise InvalidArgument(f"{image.names[0] if image.names else image.id} is a manifest list without an image for this platform "
+                                  "in the store", hint="podling manifest inspect NAME shows what is in it")
 
         return parse_config(self.config_bytes(image))
 
