@@ -94,7 +94,7 @@ def end_if_last(user: str, *, runroot: str) -> bool:
     if not os.path.isdir(_users(runroot)):
         return True
     with _lock(runroot):
-        if set(_used(runroot)) <= {user}:
+        if set(_used(runroot)) <= {user} or not mounts.is_mounted(netns_of(runroot)):
             _end(runroot)
             return True
     return False
@@ -116,6 +116,7 @@ def _end(runroot: str) -> None:
     namespaces.delete(netns_of(runroot))
     for path in (_tracks(runroot), _resolv_conf(runroot), *(f"{_users(runroot)}/{user}" for user in os.listdir(_users(runroot)))):
         _forget(path)
+    files.remove_tree(f"{runroot}/networks/bridges")          # what our driver has written of bridges that are gone now
     os.rmdir(_users(runroot))
 
 
