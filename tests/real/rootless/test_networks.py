@@ -157,9 +157,10 @@ def test_names_of_the_world_by_a_resolver_on_the_hosts_loopback(user: User) -> N
     assert_nothing_left(user)
 
 
-def test_many_come_and_go_at_once(user: User) -> None:
+@pytest.mark.parametrize("network", ["n1", "bridge"])
+def test_many_come_and_go_at_once(user: User, network: str) -> None:
     """The namespace ends with the last, and not while anybody has something in it."""
-    running = [user.spawn("podling", "run", "--rm", "--network", "n1", "-p", f"{8100 + number}:80", "bb", "true", stderr=subprocess.PIPE)
+    running = [user.spawn("podling", "run", "--rm", "--network", network, "-p", f"{8100 + number}:80", "bb", "true", stderr=subprocess.PIPE)
                for number in range(12)]
     for process in running:
         _, errors = process.communicate()
