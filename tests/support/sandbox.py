@@ -248,6 +248,8 @@ class World:
                     found.add(f"{table} {line}")
         for line in self.run("nft", "list", "table", "inet", "netavark", check=False).stdout.splitlines():
             found.add(f"nft {line.strip()}")
+        if self.run("nft", "list", "table", "inet", "podling", check=False).returncode == 0:
+            found.add("table inet podling")                # it goes with the last container, whole
         return found
 
     def left(self, *, ignore: Callable[[str, str], bool] = lambda *_: False) -> list[str]:

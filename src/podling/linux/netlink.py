@@ -137,6 +137,11 @@ class Connection:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._socket.close()
 
+    @property
+    def fd(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
     def run(self, requests: Sequence[Request]) -> None:
         """Have all of them done, each for itself, in order; the first that fails is raised as KernelRefused after all were tried."""
         for start in range(0, len(requests), _AT_ONCE):

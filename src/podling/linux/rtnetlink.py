@@ -24,6 +24,7 @@ _BR_VLAN_FILTERING, _BR_VLAN_DEFAULT_PVID = 7, 39
 _BRIDGE_FLAGS, _BRIDGE_VLAN_INFO = 0, 2
 _AF_BRIDGE, _BRIDGE_FLAG_SELF = 7, 2
 _VLAN_PVID, _VLAN_UNTAGGED = 2, 4
+_PROTINFO, _BRPORT_MODE = 12, 4
 
 _NODAD = 2                    # no duplicate address detection: an IPv6 address is usable at once
 _UNIVERSE, _LINK = 0, 253     # scopes
@@ -115,6 +116,12 @@ def port_vlan(index: int, vlan: int) -> Request:
     info = (_VLAN_PVID | _VLAN_UNTAGGED).to_bytes(2, BYTE_ORDER) + vlan.to_bytes(2, BYTE_ORDER)
     body = _ifinfo(index, family=_AF_BRIDGE) + nested(_AF_SPEC, attribute(_BRIDGE_VLAN_INFO, info))
     return Request(_SETLINK, body, what=f"putting an interface into VLAN {vlan}")
+
+
+def hairpin(index: int) -> Request:
+    """Have a bridge send packets back to the port that they came from: a container reaches itself by its published port."""
+    body = _ifinfo(index, family=_AF_BRIDGE) + nested(_PROTINFO, u8(_BRPORT_MODE, 1))
+    return Request(_SETLINK, body, what="allowing a bridge's port to reach itself")
 
 
 def find_link(route: Connection, name: str) -> Link | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from podling.network.leases import Leases
     from podling.network.networks import Networks
     from podling.values.isolation import NetworkAttachment
+    from podling.values.ports import PortMapping
 
     class Part(Protocol):
         """What one driver has under way."""
@@ -116,8 +117,6 @@ def _mode(mode: str) -> Any:
 
 def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joined, ...], conf: ContainersConf,
                   runroot: str, owner_of: Callable[[], dict[tuple[int, str], str]]) -> None:
-    from podling.network import netavark
-
     pending.planned = {each.network.name: plan.status(each) for each in joined}
     ports = config.ports
     servers: tuple[str, ...] = ()
@@ -130,7 +129,25 @@ def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.
     else:
         pending.reservation = Reservation(ports, owner_of=owner_of)
     namespaces.make(pending.netns)
-    pending.parts.append(netavark.begin(config, joined, pending.netns, ports, conf=conf, runroot=runroot, servers=servers))
+    joined, ports = _begin_own(pending, config, joined, ports, conf, runroot)
+    if joined:
+        from podling.network import netavark
+
+        pending.parts.append(netavark.begin(config, joined, pending.netns, ports, conf=conf, runroot=runroot, servers=servers))
+
+
+def _begin_own(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joined, ...], ports: tuple[PortMapping, ...],
+               conf: ContainersConf, runroot: str) -> tuple[tuple[plan.Joined, ...], tuple[PortMapping, ...]]:
+    """Connect the networks that our own bridge driver drives; the others, and the ports that are still to be forwarded."""
+    if rootless.owner():
+        return joined, ports
+    from podling.network import bridge
+
+    own = tuple(each for each in joined if bridge.drives(each.network, conf))
+    if not own:
+        return joined, ports
+    pending.parts.append(bridge.begin(config, own, pending.netns, ports, conf=conf, runroot=runroot))
+    return tuple(each for each in joined if each not in own), ()
 
 
 def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:
@@ -161,7 +178,10 @@ def _down_bridge(config: ContainerConfig, path: str, conf: ContainersConf, runro
         failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
         rootless_bridge.release(config, runroot=runroot)
         return failure
-    return netavark.down(config.id, path, conf=conf, runroot=runroot)
+    from podling.network import bridge
+
+    failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
+    return bridge.down(config.id, path, conf=conf, runroot=runroot) or failure
 
 
 def connect(config: ContainerConfig, attachment: NetworkAttachment, *, networks: Networks, leases: Leases,  # noqa: ARG001
@@ -198,6 +218,10 @@ def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> No
             from podling.network import rootless_bridge
 
             rootless_bridge.reload(config, conf=conf, runroot=runroot)
+        else:
+            from podling.network import bridge
+
+            bridge.reload(config.id, conf=conf, runroot=runroot)
         netavark.reload(config.id, _netns(config, runroot), conf=conf, runroot=runroot)
     elif config.net_ns.mode in ("slirp4netns", "pasta"):
         _mode(config.net_ns.mode).reload(config, _netns(config, runroot), conf=conf, runroot=runroot)

@@ -1,0 +1,87 @@
+"""The host's firewall for our own bridges: what a network and a published port need of it, whatever drives it.
+
+    add               a network's rules and a container's published ports, at once; idempotent
+    close             a container's published ports
+    remove_network    a network's rules, when nobody is on it any more
+    remove_all        all of ours, when no network is left
+
+Everything acts in the network namespace that the calling thread is in. The drivers are modules with these functions: ``nftables``
+and ``nothing``.
+"""
+
+from __future__ import annotations
+
+from podling.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Protocol
+
+    from podling.config.containers import ContainersConf
+    from podling.values.ports import PortMapping
+
+
+class NetworkRules(Record):
+    """A network as the firewall sees it. ``isolate``: "" with nobody, "true" from others that are so, "strict" from every other."""
+
+    interface: str
+    subnets: tuple[str, ...] = ()
+    isolate: str = ""
+    internal: bool = False
+    masquerade: bool = True
+
+
+class Forward(Record):
+    """A run of ``length`` host ports that lead to one container's ports. ``host_ip`` "": any address of the address' family."""
+
+    protocol: str
+    host_port: int
+    container_port: int
+    address: str
+    length: int = 1
+    host_ip: str = ""
+
+
+if TYPE_CHECKING:
+    class Driver(Protocol):
+        """What a driver's module offers."""
+
+        def add(self, network: NetworkRules, forwards: Iterable[Forward]) -> None:
+            """A network's rules and ports."""
+
+        def close(self, forwards: Iterable[Forward]) -> None:
+            """No such ports any more."""
+
+        def remove_network(self, network: NetworkRules) -> None:
+            """No such network any more."""
+
+        def remove_all(self) -> None:
+            """Nothing of ours any more."""
+
+        def held(self) -> tuple[int, ...]:
+            """Descriptors that are slow to close: for whoever sweeps up in the background."""
+
+
+def driver(conf: ContainersConf) -> Driver:
+    """``nothing`` where containers.conf says ``none``, else ``nftables``; hosts that want iptables are netavark's."""
+    if conf.firewall_driver == "none":
+        from podling.network.firewall import nothing
+
+        return nothing
+    from podling.network.firewall import nftables
+
+    return nftables
+
+
+def forwards(ports: Iterable[PortMapping], addresses: Iterable[str]) -> tuple[Forward, ...]:
+    """What a container's published ports need, one for each mapping and each family that it has an address of."""
+    found = []
+    firsts = {(":" in address): address for address in reversed(tuple(addresses))}
+    for port in ports:
+        for version6, address in sorted(firsts.items()):
+            if not port.host_ip or (":" in port.host_ip) == version6:
+                found.append(Forward(protocol=port.protocol, host_port=port.host_port, container_port=port.container_port,
+                                     address=address, length=port.length,
+                                     host_ip="" if port.host_ip in ("0.0.0.0", "::") else port.host_ip))
+    return tuple(found)

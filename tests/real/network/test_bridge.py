@@ -1,0 +1,125 @@
+"""The default network by our own bridge driver: reachable, published, reloaded, gone; beside Podman's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.sandbox import World
+
+SERVE = ("sh", "-c", "mkdir -p /w; echo served > /w/index.html; exec httpd -f -p 80 -h /w")
+
+
+@pytest.fixture
+def ready(shared_world: World, busybox: Path) -> Iterator[World]:
+    shared_world.run("podling", "load", "-q", "-i", str(busybox))
+    yield shared_world
+    shared_world.run("podling", "rm", "-af", "-t", "0", check=False)
+    shared_world.run("ip", "link", "delete", "uplink9", check=False)
+
+
+def fetched(world: World, url: str) -> str:
+    """What a web server of a container says."""
+    return world.run("curl", "-gsm", "2", "--retry", "5", "--retry-connrefused", "--retry-delay", "0", url, check=False).stdout.strip()
+
+
+def table(world: World) -> str:
+    return world.run("nft", "list", "table", "inet", "podling", check=False).stdout
+
+
+def host_address(world: World) -> str:
+    """An address of the world that is not its loopback's."""
+    world.run("ip", "link", "add", "uplink9", "type", "veth", check=False)
+    world.run("ip", "addr", "add", "198.51.100.1/24", "dev", "uplink9", check=False)
+    return "198.51.100.1"
+
+
+def test_published_ports_are_reached_and_everything_goes(ready: World) -> None:
+    outside = host_address(ready)
+    ready.run("podling", "run", "-d", "--name", "web", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "bb", *SERVE)
+    assert fetched(ready, "http://127.0.0.1:8080/") == "served"
+    assert fetched(ready, f"http://{outside}:8080/") == "served"
+    assert fetched(ready, "http://127.0.0.1:8081/") == "served"
+    assert fetched(ready, f"http://{outside}:8081/") == ""
+    inside = ready.run("podling", "run", "--rm", "bb", "timeout", "5", "wget", "-qO-", f"http://{outside}:8080/").stdout
+    assert inside.strip() == "served"                                    # the way of another container, over the host's port
+    own = ready.run("podling", "exec", "web", "timeout", "5", "wget", "-qO-", f"http://{outside}:8080/").stdout
+    assert own.strip() == "served"                                       # and the way back to itself
+    ready.run("podling", "rm", "-f", "-t", "0", "web")
+    ready.run("ip", "link", "delete", "uplink9")
+    ready.assert_nothing_left()
+    ready.wait_until(lambda: not table(ready), "the table goes")
+
+
+def test_inspect_tells_the_interface_as_it_is(ready: World) -> None:
+    ready.run("podling", "run", "-d", "--name", "c", "--mac-address", "92:d0:c6:0a:29:33", "bb", "sleep", "100")
+    shown = ready.run("podling", "inspect", "--format", "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.MacAddress}} "
+                      "{{.NetworkSettings.Gateway}}", "c").stdout.split()
+    link = ready.run("podling", "exec", "c", "ip", "addr", "show", "eth0").stdout
+    assert f"inet {shown[0]}/16" in link
+    assert shown[1:] == ["92:d0:c6:0a:29:33", "10.88.0.1"]
+    assert "92:d0:c6:0a:29:33" in link
+    assert "default via 10.88.0.1 dev eth0" in ready.run("podling", "exec", "c", "ip", "route").stdout
+    ready.run("podling", "rm", "-f", "-t", "0", "c")
+    ready.assert_nothing_left()
+
+
+def test_reload_restores_flushed_rules(ready: World) -> None:
+    ready.run("podling", "run", "-d", "--name", "web", "-p", "8080:80", "bb", *SERVE)
+    assert fetched(ready, "http://127.0.0.1:8080/") == "served"
+    ready.run("nft", "flush", "ruleset")
+    ready.run("podling", "network", "reload", "--all")
+    assert fetched(ready, "http://127.0.0.1:8080/") == "served"
+    ready.run("podling", "rm", "-f", "-t", "0", "web")
+    ready.assert_nothing_left()
+
+
+def test_a_thousand_ports_are_one_element(ready: World) -> None:
+    ready.run("podling", "run", "-d", "--name", "many", "-p", "20000-20999:20000-20999", "bb", "httpd", "-f", "-p", "20500")
+    assert "20000-20999" in table(ready)
+    assert ready.run("curl", "-sm", "2", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:20500/").stdout == "404"
+    ready.run("podling", "rm", "-f", "-t", "0", "many")
+    ready.assert_nothing_left()
+
+
+def test_a_host_that_drops_forwarded_packets_lets_ours_through(ready: World) -> None:
+    ready.run("sh", "-ec", """
+        ip netns add outside; ip link add uplink8 type veth peer name eth0 netns outside; ip link set uplink8 up
+        ip addr add 203.0.113.1/24 dev uplink8
+        ip netns exec outside sh -ec 'ip link set eth0 up; ip addr add 203.0.113.2/24 dev eth0'
+        iptables -P FORWARD DROP
+    """)
+    ready.run("podling", "run", "-d", "--name", "web", "-p", "8080:80", "bb", *SERVE)
+    got = ready.run("ip", "netns", "exec", "outside", "curl", "-sm", "3", "http://203.0.113.1:8080/", check=False).stdout
+    assert got.strip() == "served"
+    ready.run("podling", "rm", "-f", "-t", "0", "web")
+    ready.run("sh", "-ec", "ip netns delete outside; ip link delete uplink8 2>/dev/null || true; iptables -P FORWARD ACCEPT")
+    ready.assert_nothing_left()
+
+
+def test_killed_between_set_up_and_end_heals(ready: World) -> None:
+    for number in range(6):
+        started = ready.spawn("podling", "run", "--name", f"k{number}", "-p", "8090:80", "bb", "sleep", "100")
+        time.sleep(0.03 + number * 0.02)
+        os.kill(started.pid, signal.SIGKILL)
+        started.wait()
+        ready.run("podling", "rm", "-f", "-t", "0", f"k{number}", check=False)
+    ready.assert_nothing_left()
+    ready.wait_until(lambda: not table(ready), "the table goes")
+
+
+def test_containers_of_podman_are_reached(ready: World, busybox: Path) -> None:
+    ready.podman("load", "-q", "-i", str(busybox))
+    ready.podman("network", "create", "--subnet", "10.77.0.0/24", "theirs")
+    ready.podman("run", "-d", "--name", "web", "--network", "theirs", "--ip", "10.77.0.5", "bb", *SERVE)
+    assert ready.run("podling", "run", "--rm", "bb", "timeout", "5", "wget", "-qO-", "http://10.77.0.5/").stdout.strip() == "served"
+    ready.podman("rm", "-f", "-t", "0", "web")
+    ready.podman("network", "rm", "theirs")
