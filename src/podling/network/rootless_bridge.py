@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.network import companions, forward, hostside, transparent
+from podling.network import bridge, companions, forward, hostside, namespaces, transparent
 from podling.network.outward import outward_addresses
 
 TYPE_CHECKING = False
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from podling.config.containers import ContainersConf
+    from podling.errors import PodlingError
     from podling.model import ContainerConfig, NetworkStatus
     from podling.network.plan import Joined
 
@@ -84,6 +85,17 @@ def begin(config: ContainerConfig, joined: tuple[Joined, ...], *, conf: Containe
     return pending
 
 
+def connect(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, *, conf: ContainersConf,
+            runroot: str) -> tuple[bridge.Done | None, tuple[Joined, ...]]:
+    """Our own bridge driver, in the namespace: what it did, and the networks that are left to another driver."""
+    def act() -> tuple[bridge.Done | None, tuple[Joined, ...]]:
+        own = tuple(each for each in joined if bridge.drives(each.network, conf))
+        done = bridge.begin(config, own, netns, (), conf=conf, runroot=runroot) if own else None
+        return done, tuple(each for each in joined if each not in own)
+
+    return namespaces.inside(hostside.netns_of(runroot), act)
+
+
 def targets(joined: tuple[Joined, ...]) -> list[str]:
     """The addresses that ports lead to: the first of each version."""
     found: dict[bool, str] = {}
@@ -100,14 +112,17 @@ def down(config: ContainerConfig, *, runroot: str) -> bool:
     return hostside.end_if_last(config.id, runroot=runroot)
 
 
-def release(config: ContainerConfig, *, runroot: str) -> None:
-    """The container's interfaces are gone: it uses the namespace no more. Idempotent."""
+def release(config: ContainerConfig, netns: str, *, conf: ContainersConf, runroot: str) -> PodlingError | None:
+    """The container's interfaces go, and it uses the namespace no more; the failure, if any. Idempotent."""
+    failure = namespaces.inside(hostside.netns_of(runroot), lambda: bridge.down(config.id, netns, conf=conf, runroot=runroot))
     hostside.release(config.id, runroot=runroot)
+    return failure
 
 
 def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> None:
     """Start again, for a running container, what was killed."""
     hostside.begin(config.id, conf=conf, runroot=runroot).finish()
+    namespaces.inside(hostside.netns_of(runroot), lambda: bridge.reload(config.id, conf=conf, runroot=runroot))
     if config.ports:
         lifeline = companions.Lifeline(config.id, runroot, running=True)
         try:

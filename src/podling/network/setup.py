@@ -140,7 +140,11 @@ def _begin_own(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joi
                conf: ContainersConf, runroot: str) -> tuple[tuple[plan.Joined, ...], tuple[PortMapping, ...]]:
     """Connect the networks that our own bridge driver drives; the others, and the ports that are still to be forwarded."""
     if rootless.owner():
-        return joined, ports
+        from podling.network import rootless_bridge
+
+        done, others = rootless_bridge.connect(config, joined, pending.netns, conf=conf, runroot=runroot)
+        pending.parts += [done] if done is not None else []
+        return others, ports
     from podling.network import bridge
 
     own = tuple(each for each in joined if bridge.drives(each.network, conf))
@@ -176,8 +180,7 @@ def _down_bridge(config: ContainerConfig, path: str, conf: ContainersConf, runro
             netavark.forget(config.id, runroot=runroot)
             return None
         failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
-        rootless_bridge.release(config, runroot=runroot)
-        return failure
+        return rootless_bridge.release(config, path, conf=conf, runroot=runroot) or failure
     from podling.network import bridge
 
     failure = netavark.down(config.id, path, conf=conf, runroot=runroot)
