@@ -75,6 +75,22 @@ def test_a_start_that_fails_while_the_network_is_made_ends_and_leaves_nothing(wo
     world.assert_nothing_left()
 
 
+def test_what_is_written_over_an_overlay_is_thrown_away(world: World, podling: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("old")
+    bind = ("--network", "none", "-v", f"{tmp_path}:/x:O")
+    said = podling("run", "--name", "o", *bind, "bb", "sh", "-c", "ls /x; echo new >/x/kept; touch /x/added; cat /x/kept")
+    assert said == "kept\nnew\n"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "old")]
+    assert podling("start", "-a", "o").startswith("kept\nnew")       # not "added": nothing is left of the first time
+    podling("rm", "o")
+    podling("run", "--rm", "--network", "none", "-v", f"{tmp_path}:/x:O,upperdir=/tmp/u,workdir=/tmp/w", "bb", "true", status=125)
+    podling("run", "--rm", "--network", "none", "-v", "named:/x", "bb", "touch", "/x/first")
+    assert podling("run", "--rm", "--network", "none", "-v", "named:/x:O", "bb", "sh", "-c", "rm /x/first; ls /x") == ""
+    assert podling("run", "--rm", "--network", "none", "-v", "named:/x", "bb", "ls", "/x") == "first\n"
+    podling("volume", "rm", "named")
+    world.assert_nothing_left()
+
+
 def test_stop_sends_the_signal_and_keeps_the_exit_code(world: World, podling: Callable[..., str]) -> None:
     podling("run", "-d", "--name", "c", "--network", "none", "bb", "sh", "-c", OBEYS)
     wait_for(world, podling, "c", "ready")

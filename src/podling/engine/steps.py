@@ -15,7 +15,7 @@ from podling import __version__, jsontext, launch, log
 from podling.engine import volumes
 from podling.engine.engine import Engine
 from podling.engine.permissions import check_ids, strange_mount
-from podling.errors import NotExecutable, PodlingError, WrongState, explain
+from podling.errors import NotExecutable, PodlingError, Unsupported, WrongState, explain
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
 from podling.model import ContainerConfig, Facts
@@ -75,6 +75,12 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
             image = engine.images.resolve(mount.source)
             images[mount.destination] = engine.filesystems.mount_image(
                 config.id, number, engine.images.layer_directories(image.id, image.store), writable=mount.read_write)
+        if mount.overlay:
+            if any(option.startswith(("upperdir=", "workdir=")) for option in mount.options):
+                raise Unsupported(f"upperdir and workdir of the overlay at {mount.destination} are not available yet",
+                                  hint="leave them out: what is written is thrown away when the container ends")
+            lower = sources.get(mount.source, mount.source)      # nothing that the container writes reaches it
+            images[mount.destination] = engine.filesystems.mount_image(config.id, number, [lower], writable=True)
     return facts.replace(volumes=sources, image_mounts=images)
 
 
@@ -93,6 +99,8 @@ def _user(engine: Engine, config: ContainerConfig, facts: Facts) -> users.User:
 
 def _volumes_down(engine: Engine, config: ContainerConfig) -> None:
     for number, mount in reversed(list(enumerate(config.mounts))):
+        if mount.overlay:
+            engine.filesystems.discard_image(config.id, number)
         if mount.kind == "image":
             engine.filesystems.unmount_image(config.id, number)
         elif mount.kind == "volume":

@@ -118,6 +118,11 @@ class ContainerFilesystems:
         """Unmount such an image; False if it was not mounted."""
         return mounts.unmount(_places(self._image_directory(container_id, number)).merged, lazy=True)
 
+    def discard_image(self, container_id: str, number: int) -> None:
+        """Unmount such an image and remove what was written to it. Idempotent."""
+        self.unmount_image(container_id, number)
+        remove_tree(self._image_directory(container_id, number))
+
     def _image_directory(self, container_id: str, number: int) -> str:
         return f"{self.directory(container_id)}/images/{number}"
 
