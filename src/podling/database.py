@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from _sqlite3 import DatabaseError, IntegrityError, OperationalError, connect  # the package around it imports datetime: 2 ms
+from _sqlite3 import DatabaseError, Error, IntegrityError, OperationalError, connect  # the package around it imports datetime: 2 ms
 
 from podling.errors import Corrupt, PodlingError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
     from types import TracebackType
 
-__all__ = ["Database", "DatabaseError", "IntegrityError", "Transaction"]
+__all__ = ["Database", "DatabaseError", "Error", "IntegrityError", "Transaction"]
 
 BUSY_SECONDS = 60.0
 # Pages in the log before they are moved into the file, with the only fsyncs of a short command. The first to open the database

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from podling.config import layers, yaml
+from podling.config import layers
 from podling.config.policy import scopes_of
 from podling.errors import Corrupt
 from podling.linux import files
@@ -119,6 +119,8 @@ def _read(path: str) -> tuple[NamespacePlaces | None, dict[str, NamespacePlaces]
 
 def parse(content: bytes, path: str) -> tuple[NamespacePlaces | None, dict[str, NamespacePlaces]]:
     """As :func:`_read`, from the file's text; Corrupt."""
+    from podling.config import yaml
+
     try:
         document = yaml.load(content)
     except ValueError as error:

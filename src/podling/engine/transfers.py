@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.engine import registries, trust
 from podling.engine.images import full_name
 from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
@@ -61,6 +60,8 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
 
 def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image]:
     """Every tag of a repository."""
+    from podling.engine import registries
+
     conf = registries.configured()
     wanted = reference.parse(conf.candidates(name)[0])
     if wanted.tag or wanted.digest:
@@ -76,6 +77,8 @@ def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image
 
 def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -> Image:
     """Pull if the registry has another image by now; without an answer the local one does."""
+    from podling.engine import registries
+
     try:
         conf = registries.configured()
         wanted = reference.parse(conf.candidates(name)[0]).with_tag()
@@ -96,6 +99,8 @@ def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -
 
 
 def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
+    from podling.engine import registries
+
     conf = registries.configured()
     candidates = conf.candidates(name, can_ask=options.choose is not None)
     chosen = ""
@@ -123,6 +128,8 @@ def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
 
 def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, options: PullOptions) -> Image:
     """Pull one full reference, from a mirror or from its registry."""
+    from podling.engine import trust
+
     report = options.progress or transfer.ignore_progress
     gate = trust.gate(options.signature_policy)
     report("message", text=f"Trying to pull {wanted}...")
@@ -137,6 +144,7 @@ def _pull_reference(engine: Engine, conf: RegistriesConf, wanted: Reference, opt
 
 
 def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, options: PullOptions, gate: Gate) -> Image:
+    from podling.engine import trust
     from podling.image.remote import Remote  # an HTTP client, which archives do not need
 
     reach, platforms, places = access(options.registry, endpoint), wanted_platforms(options.platform), trust.signature_places()
@@ -165,6 +173,7 @@ def _repo_digests(wanted: Reference, *found: str) -> list[str]:
 
 def access(options: RegistryOptions, endpoint: Endpoint) -> Access:
     """How a registry is reached: options over registries.conf and auth.json."""
+    from podling.engine import registries
     from podling.image.remote import Access
 
     insecure = endpoint.insecure if options.tls_verify is None else not options.tls_verify
@@ -239,6 +248,8 @@ def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = 
 def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] | None,
                  signature_policy: str | None) -> list[Image]:
     """The images of a source, each with the names that it has there."""
+    from podling.engine import trust
+
     source.gate = trust.gate(signature_policy)
     stored = []
     for found in source.find(wanted_platforms()):
@@ -260,6 +271,8 @@ def _loaded_name(name: str) -> str:
 
 def import_image(engine: Engine, source: str, name: str | None, options: ImportOptions) -> Image:
     """A root file system's tar (a path, "-" or a URL) as an image."""
+    from podling.engine import trust
+
     trust.gate(options.signature_policy).check_unsigned("tarball", f"tarball:{source}")
     names = []
     if name:
@@ -285,6 +298,8 @@ def import_image(engine: Engine, source: str, name: str | None, options: ImportO
 
 def push(engine: Engine, name: str, destination: str | None, options: PushOptions) -> str:
     """Send an image to a registry, an archive or a directory; the digest of its manifest, "" where there is none to tell."""
+    from podling.engine import registries, trust
+
     image = engine.images.resolve(name)
     report = options.progress or transfer.ignore_progress
     if not options.remove_signatures:

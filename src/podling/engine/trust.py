@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling import jsontext
-from podling.config import policy, registries_d, requirements, sigstore
+from podling.config import policy, requirements
 from podling.config.requirements import ACCEPT, REJECT, SIGNED_BY, SIGSTORE_SIGNED
 from podling.errors import Corrupt, InvalidArgument, PodlingError, explain
 from podling.image.policy import Gate
@@ -41,6 +41,8 @@ def gate(signature_policy: str | None = None) -> Gate:
 
 def signature_places(directory: str = "") -> SignaturePlaces:
     """Where signatures of images in registries are."""
+    from podling.config import registries_d
+
     return registries_d.load(directory or registries_d.directory(os.environ, home=_home()),
                              builtin=registries_d.builtin_place(rootless=rootless.owner() is not None, home=_home()))
 
@@ -67,6 +69,8 @@ def signing(options: SigningOptions, wanted: Reference, target: Reference) -> Si
 
 def _sigstore_signers(path: str, others: Signers) -> Signers:
     """The signers, with those that a file of sigstore's parameters names."""
+    from podling.config import sigstore
+
     said = sigstore.load(path)
     if others.key_file:
         raise InvalidArgument("only one of --sign-by-sigstore and --sign-by-sigstore-private-key can be used")

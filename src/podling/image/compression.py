@@ -5,8 +5,6 @@ A stream is a function ``read(size) -> bytes`` that returns b"" at the end. What
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 
 from podling import libraries
@@ -121,8 +119,12 @@ def _decoder(kind: str) -> tuple[Callable[[], Decoder], type[Exception]]:
         make, _, error = _zstd_tools()
         return make, error
     if kind == "xz":
+        import lzma  # 1 ms, and hardly any image has it
+
         return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY), lzma.LZMAError
     if kind == "bzip2":
+        import bz2  # as above
+
         return bz2.BZ2Decompressor, OSError
     raise Unsupported(f"compression {kind!r} is not supported")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from podling.config.requirements import ACCEPT, GPG_KEYS, REJECT, SIGNED_BASE_LAYER, SIGNED_BY
 from podling.errors import Corrupt, InvalidArgument, PolicyForbids, SignatureRejected, explain, hints
 from podling.image import digests
-from podling.image.signatures import identity, payload
 from podling.image.signatures.stored import BUNDLE_ANNOTATION, CERTIFICATE_ANNOTATION, CHAIN_ANNOTATION, COSIGN, SIGNATURE_ANNOTATION
 from podling.linux import files
 from podling.record import Record
@@ -118,6 +117,8 @@ def _one_of(signatures: Sequence[Signature], accept: Callable[[Signature], None]
 
 def _check_signed(requirement: Requirement, image: Judged, said: Payload) -> None:
     """SignatureRejected unless what is signed is this manifest, under a name that fits."""
+    from podling.image.signatures import identity
+
     try:
         algorithm, _ = parse_digest(said.digest)
     except InvalidArgument as error:
@@ -143,6 +144,7 @@ def _contents(source: KeySource) -> list[tuple[str, bytes]]:
 
 
 def _accept_simple(requirement: Requirement, image: Judged, signature: Signature) -> None:
+    from podling.image.signatures import payload
     from podling.image.signatures.gpg import Keyring
 
     if requirement.key_type != GPG_KEYS:
@@ -158,14 +160,14 @@ def _accept_simple(requirement: Requirement, image: Judged, signature: Signature
 
 
 def _accept_sigstore(requirement: Requirement, image: Judged, signature: Signature) -> None:
-    import base64
     import binascii
 
+    from podling.image.signatures import payload
     from podling.image.signatures.keys import verifies
 
     text = _annotation(signature, SIGNATURE_ANNOTATION)
     try:
-        raw = base64.b64decode(text, validate=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raise SignatureRejected("the signature is not base64") from None
     keys = _signers(requirement, signature, text)

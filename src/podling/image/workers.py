@@ -10,19 +10,18 @@ A process that has threads must not fork; there the same tasks run in threads, c
 from __future__ import annotations
 
 import os
-import queue
 import select
-import signal
-import sqlite3
 import sys
-import threading
 
 from podling import errors, jsontext
+from podling.database import Error as DatabaseError
 from podling.errors import PodlingError, ProgramFailed, explain, hints
 from podling.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import queue
+    import signal
     from collections.abc import Callable
     from typing import Any, NoReturn
 
@@ -31,12 +30,14 @@ if TYPE_CHECKING:
     Report = Callable[..., None]
     Task = Callable[[int, Report], Any]
     Progress = Callable[[int, dict[str, Any]], None]
+else:
+    import _signal as signal  # `signal` itself imports enum (3 ms)
 
 _CHUNK = 1 << 16
 _UNDO_SECONDS = 10.0                         # for a worker to delete what it has half done
 _PR_SET_PDEATHSIG = 1
 MOST_TASKS = 16_000                          # what fits into a pipe
-_EXPECTED = (PodlingError, OSError, sqlite3.Error, MemoryError, RecursionError)
+_EXPECTED = (PodlingError, OSError, DatabaseError, MemoryError, RecursionError)
 
 
 def run(count: int, task: Task, *, workers: int, progress: Progress | None = None,
@@ -51,7 +52,7 @@ def run(count: int, task: Task, *, workers: int, progress: Progress | None = Non
     results: list[Any] = [None] * count
     if count == 0:
         return results
-    if threading.active_count() > 1:
+    if _has_threads():
         _Threads(count, task, results, progress).run(min(workers, count))
         return results
     started: list[_Worker] = []
@@ -66,6 +67,12 @@ def run(count: int, task: Task, *, workers: int, progress: Progress | None = Non
         for worker in started:
             worker.end()
     return results
+
+
+def _has_threads() -> bool:
+    """Whether this process has more threads than one; who has started one has loaded the module."""
+    threading = sys.modules.get("threading")
+    return threading is not None and threading.active_count() > 1
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -223,12 +230,16 @@ class _Threads:
         self.task = task
         self.results = results
         self.progress = progress
+        import queue
+
         self.waiting = iter(range(count))
         self.said: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()  # None: this thread ended
         self.failure: BaseException | None = None
 
     def run(self, workers: int) -> None:
         """Run them all; the first failure is raised once every thread has ended."""
+        import threading
+
         threads = [threading.Thread(target=self._work) for _ in range(workers)]
         for thread in threads:
             thread.start()

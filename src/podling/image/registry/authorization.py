@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import threading
 import time
 from urllib.parse import urlencode, urlsplit
@@ -204,7 +204,7 @@ class Authorization:
 
 def basic(credentials: Credentials) -> str:
     """The header of HTTP's Basic scheme."""
-    return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+    return "Basic " + binascii.b2a_base64(f"{credentials.username}:{credentials.password}".encode(), newline=False).decode()
 
 
 def _oauth_words(body: bytes) -> str:

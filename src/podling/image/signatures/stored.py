@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 
 from podling import jsontext
@@ -42,7 +41,8 @@ class Signature(Record):
         if self.is_simple:
             marked = self.content[:1] and self.content[0] in _OPENPGP
             return self.content if marked else b"\0simple-signing\n" + self.content
-        values = {"mimeType": self.media_type, "payload": base64.b64encode(self.content).decode(), "annotations": self.annotations}
+        content = binascii.b2a_base64(self.content, newline=False).decode()
+        values = {"mimeType": self.media_type, "payload": content, "annotations": self.annotations}
         return b"\0sigstore-json\n" + jsontext.dumps(values).encode()
 
 
