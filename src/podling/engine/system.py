@@ -228,8 +228,8 @@ def _graph_status(engine: Engine) -> dict[str, str]:
         return {}
     release = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in os.uname().release.split(".")[:2])
     return {
-        "Backing Filesystem": file_system(engine.paths.graphroot), "Supports d_type": "true",
-        "Native Overlay Diff": "false" if engine.filesystems.mount_program else "true",
+        "Backing Filesystem": file_system(engine.paths.graphroot),
+        "Native Overlay Diff": "false" if engine.filesystems.mount_program else "true", "Supports d_type": "true",
         "Supports shifting": "true" if release >= _NEW_KERNEL_FOR_ID_MAPS else "false", "Supports volatile": "true",
         "Using metacopy": "false",
     }
