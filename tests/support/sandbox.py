@@ -186,10 +186,7 @@ class World:
 
         The stores stay, and the kernel has another boot id.
         """
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.wait_until(lambda: not self.processes(), "processes end")
+        self.wait_until(lambda: not self._killed(), "processes end", timeout=30)
         self.run("sh", "-ec", """
             for round in 1 2 3; do
                 for mounted in $(awk '{print $5}' /proc/self/mountinfo | grep -E '^/(run|var/lib/containers)/.' | sort -ru); do
@@ -206,6 +203,14 @@ class World:
         """)
         for cgroup in self.cgroups:
             _remove_cgroups(cgroup, keep_top=True)
+
+    def _killed(self) -> list[int]:
+        """The processes that had to be killed now; a monitor may have started one while it died."""
+        found = self.processes()
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return found
 
     # --- looking at it ------------------------------------------------------------------------------------------------
 
