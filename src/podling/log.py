@@ -32,6 +32,11 @@ def _escape(message: str) -> str:
     return message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
+def note(message: str) -> None:
+    """What Podman says in plain words, at every level: something that was asked for is left out."""
+    os.write(2, f"{message}\n".encode("utf-8", "backslashreplace"))
+
+
 def debug(message: str) -> None:
     """What podling does, for whoever looks for a fault."""
     _write("debug", message)

@@ -9,7 +9,7 @@ from podling import log
 from podling.engine import names, volumes
 from podling.engine.engine import Engine
 from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
-from podling.engine.resolve import Surroundings, check, resolve
+from podling.engine.resolve import WITHOUT_PORTS, Surroundings, check, resolve
 from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSuchImage, NotFound, Unsupported, explain
 from podling.linux import cgroups, process, userns
 from podling.linux.files import write_atomic
@@ -33,6 +33,8 @@ def create(engine: Engine, options: CreateOptions) -> Container:
         image, image_config, image_name = _image(engine, options)
         surroundings = _surroundings(engine, options, image, name, image_name)
         config = resolve(options, image_config, engine.conf, surroundings)
+        _check_sources(config)
+        _tell_discarded(options, config)
         config = _publish(_on_networks(engine, config))
         container = _make(engine, config, undo)
         if cidfile:
@@ -140,6 +142,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         volume_names=tuple(names.random_id() for _ in range(fresh)) if options.mounts or image else (),
         joined=_joined(engine, options), capabilities=userns.bounding_capabilities(),
         rootless=engine.rootless, no_limits=_no_limits(engine, options),
+        blkio_weight=options.resources.blkio_weight is None or _has_blkio_weight(),
         delegated=engine.delegated if engine.cgroup_manager == "systemd" else None,
     )
 
@@ -241,9 +244,35 @@ def _on_networks(engine: Engine, config: ContainerConfig) -> ContainerConfig:
     return config.replace(networks=tuple(by_name.values()))
 
 
+def _check_sources(config: ContainerConfig) -> None:
+    """NotFound, in Podman's words, where a bind mount's source is not there: a container that can never start is not made."""
+    for mount in config.mounts:
+        if mount.kind == "bind" and not mount.overlay:
+            try:
+                os.statvfs(mount.source)
+            except FileNotFoundError as error:
+                raise NotFound(f"statfs {explain(error)}", hint=f"make it first: mkdir -p {mount.source}") from None
+
+
+def _tell_discarded(options: CreateOptions, config: ContainerConfig) -> None:
+    """Say what of the options was left out because it means nothing here."""
+    if options.ports and not config.ports:
+        log.note("Port mappings have been discarded as one of the Host, Container, Pod, and None network modes are in use")
+    if options.resources.blkio_weight is not None and config.resources.blkio_weight is None:
+        log.note("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
+
+
+def _has_blkio_weight() -> bool:
+    """Whether cgroups have a weight for block devices; on version 2 the runtime knows, which writes one of several files."""
+    if cgroups.layout() == "v2":
+        return True
+    directory = cgroups.hierarchies().directory("blkio", "/")
+    return directory is not None and os.path.exists(f"{directory}/blkio.weight")
+
+
 def _publish(config: ContainerConfig) -> ContainerConfig:
     """Choose host ports where none was said, and publish exposed ones for ``--publish-all``."""
-    if not config.ports and not config.publish_all:
+    if not (config.ports or config.publish_all) or config.net_ns.mode in WITHOUT_PORTS:
         return config
     from podling.network.ports import assign
 

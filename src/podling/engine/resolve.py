@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+WITHOUT_PORTS = ("host", "none")             # network modes in which there is nothing to publish
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
 
 
@@ -49,6 +50,7 @@ class Surroundings(Record):
     capabilities: tuple[str, ...] = ()       # this process' bounding set
     joined: dict[str, str] = {}              # container name or id as asked -> full id
     rootless: bool = False
+    blkio_weight: bool = True                # whether the kernel has a weight for block devices
     no_limits: str = ""                      # why no limit can be kept: "v1", "cgroupfs"
     delegated: tuple[str, ...] | None = None     # the controllers that an ordinary user may limit by; None: all
 
@@ -148,7 +150,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=options.privileged,
                                                bounding=host.capabilities or limits.ALL_CAPABILITIES),
         cap_add=options.cap_add, cap_drop=options.cap_drop, security=options.security,
-        networks=networks, ports=ports.merge_ports(options.ports), publish_all=options.publish_all,
+        networks=networks, ports=() if net_ns.mode in WITHOUT_PORTS else ports.merge_ports(options.ports), publish_all=options.publish_all,
         dns_servers=_first(options.dns_servers, tuple(conf.dns_servers)),
         dns_search=_first(options.dns_search, tuple(conf.dns_searches)),
         dns_options=_first(options.dns_options, tuple(conf.dns_options)),
@@ -370,6 +372,8 @@ def _resources(options: CreateOptions, conf: ContainersConf, *, host: Surroundin
         return limits.Resources()
     if host.delegated is not None:
         _check_delegated(asked, host.delegated)
+    if not host.blkio_weight:
+        asked = asked.replace(blkio_weight=None)
     if asked.pids_limit is None and options.cgroups != "disabled" and "pids" in (host.delegated or ("pids",)):
         asked = asked.replace(pids_limit=conf.pids_limit)
     if asked.pids_limit == 0:
