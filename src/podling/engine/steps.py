@@ -121,7 +121,7 @@ def _shm_up(starting: Starting, facts: Facts) -> Facts:
         return facts
     shm = starting.run + "/shm"
     os.makedirs(shm, 0o700, exist_ok=True)
-    mounts.tmpfs(shm, size=config.shm_size, mode=0o1777, options=("nosuid", "noexec", "nodev"))
+    mounts.tmpfs(shm, size=config.shm_size, mode=0o1777, options=("nosuid", "noexec", "nodev"), name="shm")
     return facts.replace(shm=shm)
 
 

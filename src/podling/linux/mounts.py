@@ -83,10 +83,11 @@ def set_propagation(target: str, word: str) -> None:
     syscalls.mount(None, target, None, _PROPAGATION[word])
 
 
-def tmpfs(target: str, *, size: int | None = None, mode: int = 0o755, options: Iterable[str] = ()) -> None:
-    """A tmpfs of at most ``size`` bytes (None: half of the memory)."""
+def tmpfs(target: str, *, size: int | None = None, mode: int = 0o755, options: Iterable[str] = (),
+          name: str = "tmpfs") -> None:
+    """A tmpfs of at most ``size`` bytes (None: half of the memory); ``name``: what lists of mounts show as its source."""
     limit = () if size is None else (f"size={size}",)
-    mount("tmpfs", target, "tmpfs", (*options, f"mode={mode:04o}", *limit))
+    mount(name, target, "tmpfs", (*options, f"mode={mode:04o}", *limit))
 
 
 def bind(source: str, target: str, *, recursive: bool = True, read_only: bool = False, propagation: str = "rprivate") -> None:

@@ -18,7 +18,7 @@ from podling.runtime.resolv import resolv_conf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from podling.model import ContainerConfig, Facts
 
@@ -282,27 +282,34 @@ def _zone(config: ContainerConfig) -> bytes:
 
 
 def prepare_root(rootfs: str, config: ContainerConfig) -> None:
-    """Give the root file system /etc/mtab, if it has an /etc: old programs look there for what is mounted."""
+    """Give the root file system /etc/mtab, with an /etc where it has none: old programs look there for what is mounted."""
     try:
         root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise InvalidArgument(f"root file system {rootfs} cannot be opened") from error
+    owner = root_of(config.uid_map), root_of(config.gid_map or config.uid_map)
     try:
+        _make_owned(lambda: os.mkdir("etc", 0o755, dir_fd=root), "etc", root, owner)
         try:
             etc = files.open_beneath(root, "etc", os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return
         try:
-            os.symlink("/proc/mounts", "mtab", dir_fd=etc)
-            owner = root_of(config.uid_map), root_of(config.gid_map or config.uid_map)
-            if owner != (0, 0):
-                os.chown("mtab", *owner, dir_fd=etc, follow_symlinks=False)
-        except OSError:
-            pass           # it is there, or the root cannot be written: either way not worth failing for
+            _make_owned(lambda: os.symlink("/proc/mounts", "mtab", dir_fd=etc), "mtab", etc, owner)
         finally:
             os.close(etc)
     finally:
         os.close(root)
+
+
+def _make_owned(make: Callable[[], None], name: str, directory: int, owner: tuple[int, int]) -> None:
+    """Make something that belongs to the container's root, where it is missing."""
+    try:
+        make()
+        if owner != (0, 0):
+            os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return             # it is there, or the root cannot be written: either way not worth failing for
 
 
 def make_working_directory(config: ContainerConfig, facts: Facts) -> None:

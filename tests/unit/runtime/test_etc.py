@@ -219,9 +219,13 @@ def test_working_directory(root: Path) -> None:
     etc.make_working_directory(mounted, facts)
 
 
-def test_mtab_is_made_where_there_is_an_etc(root: Path, tmp_path: Path) -> None:
+def test_mtab_is_made_with_an_etc_where_there_is_none(root: Path, tmp_path: Path) -> None:
     etc.prepare_root(str(root), CONFIG)
     etc.prepare_root(str(root), CONFIG)
     assert os.readlink(root / "etc/mtab") == "/proc/mounts"
     (tmp_path / "empty").mkdir()
     etc.prepare_root(str(tmp_path / "empty"), CONFIG)
+    assert os.readlink(tmp_path / "empty/etc/mtab") == "/proc/mounts"
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file/etc").write_text("no directory", encoding="ascii")
+    etc.prepare_root(str(tmp_path / "file"), CONFIG)
