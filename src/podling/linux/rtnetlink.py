@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.linux.netlink import CREATE, EXCLUSIVE, REPLACE, Connection, Request, attribute, attributes, nested, text, u8, u32
+from podling.linux.netlink import APPEND, CREATE, EXCLUSIVE, Connection, Request, attribute, attributes, nested, text, u8, u32
 from podling.linux.syscalls import BYTE_ORDER
 from podling.record import Record
 
@@ -165,7 +165,10 @@ def add_address(index: int, address: str, prefix: int) -> Request:
 
 
 def add_route(destination: str, gateway: str, *, index: int = 0, metric: int = 0) -> Request:
-    """A route to ``destination`` ("" or a subnet) over ``gateway``; one that is there already is replaced."""
+    """A route to ``destination`` ("" or a subnet) over ``gateway``; one that is there already is fine.
+
+    One of the same metric over another gateway stays, and stays the one that is taken: it counts again when that network is left.
+    """
     family, via = _packed(gateway)
     address, _, prefix = destination.partition("/")
     length = int(prefix) if prefix else 0
@@ -177,4 +180,5 @@ def add_route(destination: str, gateway: str, *, index: int = 0, metric: int = 0
         body += u32(4, index)                                             # RTA_OIF
     if metric:
         body += u32(6, metric)                                            # RTA_PRIORITY
-    return Request(_NEWROUTE, body, flags=CREATE | REPLACE, what=f"adding the route to {destination or 'everywhere'} over {gateway}")
+    return Request(_NEWROUTE, body, flags=CREATE | APPEND, fine=(EEXIST,),
+                   what=f"adding the route to {destination or 'everywhere'} over {gateway}")

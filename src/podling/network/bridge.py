@@ -89,6 +89,36 @@ def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -
     return failure
 
 
+def leave(container_id: str, name: str, interface: str, netns: str, *, conf: ContainersConf, runroot: str) -> bool:
+    """A running container leaves one network; False where this driver has not connected it to that. Idempotent."""
+    if not os.path.exists(_member(runroot, name, container_id)):
+        return False
+    with _lock(runroot):
+        namespaces.inside(netns, lambda: _delete_interface(interface))
+        _leave(name, container_id, conf, runroot)
+    _sweep_in_background([name], conf, runroot)
+    return True
+
+
+def publishes(container_id: str, *, runroot: str) -> bool:
+    """Whether ports lead to the container by this driver's rules."""
+    return any(stored["forwards"] for name in _networks(runroot) if (stored := _read(_member(runroot, name, container_id))))
+
+
+def publish(container_id: str, name: str, addresses: tuple[str, ...], ports: tuple[PortMapping, ...], *, conf: ContainersConf,
+            runroot: str) -> bool:
+    """Ports lead to the container's addresses in a network that it is on already; False where it is not on it by this driver."""
+    path = _member(runroot, name, container_id)
+    with _lock(runroot):
+        stored = _read(path)
+        if stored is None:
+            return False
+        network, forwards = from_json(stored["network"]), firewall.forwards(ports, addresses)
+        _write(path, network, forwards)
+        _driver(conf).add(_rules(network), forwards)
+    return True
+
+
 def reload(container_id: str, *, conf: ContainersConf, runroot: str) -> None:
     """The firewall's part for the container again; idempotent."""
     with _lock(runroot):
@@ -174,6 +204,14 @@ def _configure(joined: Joined) -> str:
                      for route in network.routes]
         route.run(requests)
     return link.mac_address
+
+
+def _delete_interface(name: str) -> None:
+    """In the container's namespace: the interface goes, and with it its other end at the bridge."""
+    with netlink.Connection(netlink.ROUTE) as route:
+        link = rtnetlink.find_link(route, name)
+        if link is not None:
+            route.run([rtnetlink.delete_link(link.index)])
 
 
 def _sysctl(name: str, value: str) -> None:

@@ -200,6 +200,15 @@ def down(container_id: str, runroot: str) -> None:
         return
 
 
+def targets_of(container_id: str, runroot: str) -> list[str]:
+    """The addresses that the container's ports lead to; none where nothing is forwarded."""
+    try:
+        found: list[str] = jsontext.loads(files.read_bytes(_spec(container_id, runroot)))["targets"]
+    except FileNotFoundError:
+        return []
+    return found
+
+
 def reload(container_id: str, ports: Iterable[PortMapping], *, runroot: str, life: int) -> None:
     """Start the forwarder of a running container again as it was, if it was killed."""
     if companions.find(_record(container_id, runroot)) is not None:

@@ -53,6 +53,10 @@ class Leases:
         """The container's addresses are free; idempotent."""
         self.database.run("DELETE FROM leases WHERE container_id = ?", container_id)
 
+    def release_one(self, network: str, container_id: str) -> None:
+        """The container's addresses in one network are free; idempotent."""
+        self.database.run("DELETE FROM leases WHERE network = ? AND container_id = ?", network, container_id)
+
     def _check(self, network: str, address: str) -> str:
         owner = self.database.row("SELECT container_id FROM leases WHERE network = ? AND address = ?", network, address)
         if owner is not None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
-from podling import jsontext
-from podling.errors import PodlingError
+from podling import jsontext, log
+from podling.errors import PodlingError, explain
 from podling.linux import files, mounts, process
 from podling.linux.locks import Lock
 from podling.network import hostside, namespaces, plan
@@ -55,12 +55,12 @@ class Pending:
         try:
             output, errors = _drain(self._child)
             status = self._child.wait(_SECONDS)
+            answer = _parse(output)
+            if status != 0:
+                raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
+            _keep(self._begun, self._done)
         finally:
             self.abandon()
-        answer = _parse(output)
-        if status != 0:
-            raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
-        os.rename(self._begun, self._done)
         return {name: _status(answer.get(name) or {}, planned) for name, planned in self._planned.items()}
 
     def abandon(self) -> None:
@@ -99,6 +99,57 @@ def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -
     return failure
 
 
+def join(config: ContainerConfig, joined: Joined, netns: str, ports: tuple[PortMapping, ...], *, conf: ContainersConf,
+         runroot: str, servers: tuple[str, ...] = ()) -> NetworkStatus:
+    """A running container joins one more network; nothing is left by a failure. What the network gave."""
+    _finish_begun(config.id, netns, conf, runroot)
+    try:
+        return begin(config, (joined,), netns, ports, conf=conf, runroot=runroot, servers=servers).finish()[joined.network.name]
+    except BaseException:
+        _finish_begun(config.id, netns, conf, runroot)
+        raise
+
+
+def leave(container_id: str, network: str, netns: str, *, conf: ContainersConf, runroot: str) -> bool:
+    """A running container leaves one network; False where netavark has not connected it to that. Idempotent."""
+    kept = _kept("setup", container_id, runroot)
+    with _lock(runroot):
+        stored = _stored(kept)
+        if stored is None or network not in stored["request"]["networks"]:
+            return False
+        request = stored["request"]
+        only = {**request, "networks": {network: request["networks"].pop(network)},
+                "network_info": {network: request["network_info"].pop(network)}}
+        failure = _call("teardown", netns, only, conf, runroot)
+        if failure is not None:
+            raise failure
+        if request["networks"]:
+            files.write_atomic(kept, jsontext.dumps(stored).encode())
+        else:
+            os.unlink(kept)
+    return True
+
+
+def publishes(container_id: str, *, runroot: str) -> bool:
+    """Whether ports lead to the container by netavark's rules."""
+    stored = _stored(_kept("setup", container_id, runroot))
+    return stored is not None and bool(stored["request"].get("port_mappings"))
+
+
+def publish(container_id: str, ports: tuple[PortMapping, ...], netns: str, *, conf: ContainersConf, runroot: str) -> bool:
+    """Ports lead to the container on the networks that netavark has connected it to; False where there are none.
+
+    netavark cannot add ports alone: the interfaces are made anew, with the same addresses.
+    """
+    kept = _kept("setup", container_id, runroot)
+    stored = _stored(kept)
+    if stored is None:
+        return False
+    stored["request"]["port_mappings"] = _mappings(ports)
+    files.write_atomic(kept, jsontext.dumps(stored).encode())
+    return reload(container_id, netns, conf=conf, runroot=runroot)
+
+
 def forget(container_id: str, *, runroot: str) -> None:
     """The namespace of bridges is gone, and with it all that was done for the container; idempotent."""
     for word in _WORDS:
@@ -124,6 +175,45 @@ def reload(container_id: str, netns: str, *, conf: ContainersConf, runroot: str)
 
 def _kept(word: str, container_id: str, runroot: str) -> str:
     return f"{runroot}/networks/{word}-{container_id}.json"
+
+
+def _stored(kept: str) -> dict[str, Any] | None:
+    try:
+        stored: dict[str, Any] = jsontext.loads(files.read_bytes(kept))
+    except FileNotFoundError:
+        return None
+    return stored
+
+
+def _keep(begun: str, done: str) -> None:
+    """What was begun is done: it is kept, beside what was done for the container before."""
+    earlier = _stored(done)
+    if earlier is None or earlier["boot"] != process.boot_id():
+        os.rename(begun, done)
+        return
+    added = jsontext.loads(files.read_bytes(begun))["request"]
+    request = earlier["request"]
+    for part in ("networks", "network_info"):
+        request[part].update(added[part])
+    files.write_atomic(done, jsontext.dumps(earlier).encode())
+    os.unlink(begun)
+
+
+def _finish_begun(container_id: str, netns: str, conf: ContainersConf, runroot: str) -> None:
+    """What was begun for a running container and cut off is undone: its interface here, the host's side as ``down`` does it."""
+    kept = _kept("begun", container_id, runroot)
+    with _lock(runroot):
+        stored = _stored(kept)
+        if stored is None:
+            return
+        failure = _call("teardown", netns, stored["request"], conf, runroot)
+        if failure is not None:
+            log.debug(f"undoing what netavark has begun: {explain(failure)}")
+        aside = f"{netns}-undone"
+        try:
+            _tear_down(kept, aside, conf, runroot, only_begun=True)
+        finally:
+            namespaces.delete(aside)
 
 
 def _tear_down(kept: str, netns: str, conf: ContainersConf, runroot: str, *, only_begun: bool) -> PodlingError | None:
@@ -220,13 +310,17 @@ def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[P
         "container_id": config.id, "container_name": config.name, "networks": options,
         "network_info": {each.network.name: to_json(each.network) for each in joined}}
     if ports:
-        request["port_mappings"] = [{"container_port": port.container_port, "host_ip": port.host_ip, "host_port": port.host_port,
-                                     "protocol": port.protocol, "range": port.length} for port in ports]
+        request["port_mappings"] = _mappings(ports)
     if config.dns_servers and config.dns_servers != ("none",):
         request["dns_servers"] = list(config.dns_servers)
     elif servers and not config.dns_servers:
         request["dns_servers"] = list(servers)
     return request
+
+
+def _mappings(ports: Iterable[PortMapping]) -> list[dict[str, Any]]:
+    return [{"container_port": port.container_port, "host_ip": port.host_ip, "host_port": port.host_port, "protocol": port.protocol,
+             "range": port.length} for port in ports]
 
 
 def _status(answer: dict[str, Any], planned: NetworkStatus) -> NetworkStatus:

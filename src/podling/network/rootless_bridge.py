@@ -7,7 +7,7 @@ from podling.network.outward import outward_addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from podling.config.containers import ContainersConf
     from podling.errors import PodlingError
@@ -97,12 +97,37 @@ def connect(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, *, 
 
 
 def targets(joined: tuple[Joined, ...]) -> list[str]:
-    """The addresses that ports lead to: the first of each version."""
+    """The addresses that ports lead to."""
+    return first_of_each([address for each in joined for address in each.addresses])
+
+
+def first_of_each(addresses: Iterable[str]) -> list[str]:
+    """The first address of each version."""
     found: dict[bool, str] = {}
-    for each in joined:
-        for address in each.addresses:
-            found.setdefault(":" in address, address)
+    for address in addresses:
+        found.setdefault(":" in address, address)
     return list(found.values())
+
+
+def retarget(config: ContainerConfig, addresses: list[str], near: list[str], *, runroot: str) -> None:
+    """The ports of a running container lead to the first of these addresses of each version.
+
+    Where those stay, so does the forwarder, with all its connections. Otherwise it is another one.
+    """
+    wanted = first_of_each(addresses)
+    if not config.ports or wanted == forward.targets_of(config.id, runroot):
+        return
+    forward.down(config.id, runroot)
+    if not wanted:
+        return
+    listening = forward.Listening(config.ports, owner_of=dict)
+    lifeline = companions.Lifeline(config.id, runroot, running=True)
+    try:
+        forward.begin(config.id, listening, wanted, netns=hostside.netns_of(runroot), runroot=runroot, life=lifeline.near, near=near,
+                      mark=transparent.BRIDGED if hostside.keep_clients(runroot) else 0).finish()
+    finally:
+        lifeline.close()
+        listening.close()
 
 
 def down(config: ContainerConfig, *, runroot: str) -> bool:
@@ -123,7 +148,7 @@ def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> No
     """Start again, for a running container, what was killed."""
     hostside.begin(config.id, conf=conf, runroot=runroot).finish()
     namespaces.inside(hostside.netns_of(runroot), lambda: bridge.reload(config.id, conf=conf, runroot=runroot))
-    if config.ports:
+    if config.ports and forward.targets_of(config.id, runroot):
         lifeline = companions.Lifeline(config.id, runroot, running=True)
         try:
             forward.reload(config.id, config.ports, runroot=runroot, life=lifeline.near)

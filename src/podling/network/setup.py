@@ -85,7 +85,7 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
           owner_of: Callable[[], dict[tuple[int, str], str]]) -> Pending:
     """Begin to set up the container's own network; :func:`down` undoes whatever this and ``finish`` got to."""
     mode = config.net_ns.mode
-    pending = Pending(_netns(config, runroot))
+    pending = Pending(netns_of(config, runroot))
     try:
         if mode in ("slirp4netns", "pasta"):
             part = _mode(mode).begin(config, pending.netns, conf=conf, runroot=runroot, owner_of=owner_of)
@@ -156,7 +156,7 @@ def _begin_own(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joi
 
 def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:
     """Take the container's network down, whatever of it there is; idempotent. Failures are logged after all was tried."""
-    path = _netns(config, runroot)
+    path = netns_of(config, runroot)
     failure = None
     if config.net_ns.mode == "bridge":
         failure = _down_bridge(config, path, conf, runroot)
@@ -187,26 +187,28 @@ def _down_bridge(config: ContainerConfig, path: str, conf: ContainersConf, runro
     return bridge.down(config.id, path, conf=conf, runroot=runroot) or failure
 
 
-def connect(config: ContainerConfig, attachment: NetworkAttachment, *, networks: Networks, leases: Leases,  # noqa: ARG001
-            conf: ContainersConf, runroot: str) -> NetworkStatus:  # noqa: ARG001
+def connect(config: ContainerConfig, attachment: NetworkAttachment, *, networks: Networks, leases: Leases,
+            conf: ContainersConf, runroot: str) -> NetworkStatus:
     """A running container joins the network of ``attachment``: interface, addresses and names are there when this returns.
 
     ``config`` has the attachment already, as the last of ``config.networks``; the caller holds the container's lock, and stores the
-    config, and the status as ``ContainerState.network[name]``. Nothing is left behind by a failure. Unsupported for a mode that
-    is not ``bridge`` and for a driver that cannot.
+    config, and the status as ``ContainerState.network[name]``. Nothing is left behind by a failure.
     """
-    raise Unsupported(f"connecting the running container {config.name} to {attachment.network} is not available yet",
-                      hint="stop it first: it joins the network when it is started")
+    from podling.network import live
+
+    return live.connect(config, attachment, networks=networks, leases=leases, conf=conf, runroot=runroot)
 
 
-def disconnect(config: ContainerConfig, network: str, *, leases: Leases, conf: ContainersConf,  # noqa: ARG001
-               runroot: str) -> None:  # noqa: ARG001
+def disconnect(config: ContainerConfig, network: str, *, networks: Networks, leases: Leases, conf: ContainersConf,
+               runroot: str) -> None:
     """A running container leaves the network of this name: interface, address, ports and names are gone when this returns.
 
-    ``config`` still has the attachment; the caller holds the container's lock and stores the config without it. Idempotent.
+    ``config`` still has the attachment; the caller holds the container's lock and stores the config without it. Ports lead to the
+    container's next network. Idempotent.
     """
-    raise Unsupported(f"disconnecting the running container {config.name} from {network} is not available yet",
-                      hint="stop it first: it is off the network when it is started again")
+    from podling.network import live
+
+    live.disconnect(config, network, networks=networks, leases=leases, conf=conf, runroot=runroot)
 
 
 def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> None:
@@ -225,10 +227,11 @@ def reload(config: ContainerConfig, *, conf: ContainersConf, runroot: str) -> No
             from podling.network import bridge
 
             bridge.reload(config.id, conf=conf, runroot=runroot)
-        netavark.reload(config.id, _netns(config, runroot), conf=conf, runroot=runroot)
+        netavark.reload(config.id, netns_of(config, runroot), conf=conf, runroot=runroot)
     elif config.net_ns.mode in ("slirp4netns", "pasta"):
-        _mode(config.net_ns.mode).reload(config, _netns(config, runroot), conf=conf, runroot=runroot)
+        _mode(config.net_ns.mode).reload(config, netns_of(config, runroot), conf=conf, runroot=runroot)
 
 
-def _netns(config: ContainerConfig, runroot: str) -> str:
+def netns_of(config: ContainerConfig, runroot: str) -> str:
+    """Where the container's own namespace is mounted."""
     return namespaces.path_of(config.id, namespaces.directory_of(runroot))

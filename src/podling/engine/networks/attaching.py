@@ -6,6 +6,7 @@ from podling import log
 from podling.errors import AlreadyExists, InvalidArgument, PodlingError, WrongState, explain
 from podling.network import plan, setup
 from podling.network.leases import Leases
+from podling.runtime import live_etc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def connect(engine: Engine, container: Container, attachment: NetworkAttachment)
         if state.status in LIVE:
             status = setup.connect(changed, attachment, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf,
                                    runroot=engine.paths.runroot)
+            live_etc.joined(changed, engine.paths.run(container.id), status, state.network.values())
             engine.containers.save_state(state.replace(network={**state.network, name: status}))
         _save(engine, container, changed)
 
@@ -52,12 +54,15 @@ def disconnect(engine: Engine, container: Container, network: str, *, force: boo
         state = engine.containers.state(container.id)
         if state.status in LIVE:
             try:
-                setup.disconnect(config, name, leases=Leases(engine.database), conf=engine.conf, runroot=engine.paths.runroot)
+                setup.disconnect(config, name, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf,
+                                 runroot=engine.paths.runroot)
             except PodlingError as error:
                 if not force:
                     raise
                 log.warning(f"container {container.name} leaves network {name} although not all of it was undone: {explain(error)}")
             left = {other: status for other, status in state.network.items() if other != name}
+            if name in state.network:
+                live_etc.left(config, engine.paths.run(container.id), state.network[name], left.values())
             engine.containers.save_state(state.replace(network=left))
         _save(engine, container, config.replace(networks=tuple(each for each in config.networks if each.network != name)))
 
