@@ -68,9 +68,9 @@ class _Followed:
     def lines(self) -> Iterator[Line]:
         """The lines that are new since the last call and that the options let through."""
         for line in self._all():
-            if self.options.since is not None and line.time < self.options.since:
+            if self.options.since is not None and line.time <= self.options.since:
                 continue
-            if self.options.until is not None and line.time > self.options.until:
+            if self.options.until is not None and line.time >= self.options.until:
                 self.is_past = True
                 return
             yield line

@@ -53,8 +53,17 @@ def test_tail_and_times(loaded: World) -> None:
     assert loaded.run("podling", "logs", "many").stdout.count("\n") == 5001
     stamped = loaded.run("podling", "logs", "--timestamps", "--tail", "2", "many").stdout.splitlines()
     first, second = (text.split(" ")[0] for text in stamped)
-    assert loaded.run("podling", "logs", "--since", second, "many").stdout.splitlines()[-1] == "last"
+    assert loaded.run("podling", "logs", "--since", second, "many").stdout == ""     # both bounds are left out, as in Podman 5
     assert "last" not in loaded.run("podling", "logs", "--until", first, "many").stdout
+    assert "last" in loaded.run("podling", "logs", "--until", "0s", "--since", "1h", "--tail", "2", "many").stdout
+
+
+def test_until_is_counted_from_now_on(loaded: World) -> None:
+    run(loaded, "counting", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.3; done")
+    shown = loaded.run("podling", "logs", "-f", "--until", "1s", "counting").stdout.split()
+    assert shown == [str(number) for number in range(1, len(shown) + 1)]
+    assert 2 <= len(shown) < 9
+    loaded.run("podling", "rm", "-f", "-t", "0", "counting")
 
 
 def test_size_limit_bounds_the_file(loaded: World) -> None:

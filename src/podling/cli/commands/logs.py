@@ -43,7 +43,7 @@ def _time(name: str, said: dict[str, Any], now: int) -> int | None:
     if name not in said:
         return None
     try:
-        return units.parse_time(said[name], now=now)
+        return units.parse_time(said[name], now=now, backwards=name == "since")
     except InvalidArgument as error:
         raise InvalidArgument(f'parsing --{name} "{said[name]}"') from error
 
