@@ -28,6 +28,10 @@ class InvalidArgument(PodlingError):
     http_status = 400
 
 
+class InvalidDetachKeys(InvalidArgument):
+    """A key sequence to detach with that no terminal sends."""
+
+
 class NotFound(PodlingError):
     """An object that was named does not exist."""
 

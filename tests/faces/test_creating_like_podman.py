@@ -62,3 +62,60 @@ def test_mounts_have_the_names_that_programs_look_for(here: World) -> None:
     mounted = here.run("podling", "exec", "c", "grep", " /dev/shm ", "/proc/mounts").stdout
     assert mounted.startswith("shm /dev/shm tmpfs ")
     assert here.run("podling", "exec", "c", "readlink", "/etc/mtab").stdout == "/proc/mounts\n"
+
+
+BAD_KEYS = "invalid detach keys: Unknown character: 'foo'"
+
+
+def test_a_wrong_key_sequence(here: World) -> None:
+    whole = here.run("podling", "inspect", "--format", "{{.Id}}", "c").stdout.strip()
+    assert refused(here, "exec", "--detach-keys", "foo", "c", "true") == (255, f"Error: {BAD_KEYS}")
+    assert refused(here, "exec", "-i", "--detach-keys", "ctrl-p,foo", "c", "true") == (255, f"Error: {BAD_KEYS}")
+    assert refused(here, "run", "--rm", "--detach-keys", "foo", "bb", "true") == (126, f"Error: {BAD_KEYS}")
+    assert refused(here, "attach", "--detach-keys", "foo", "c") == (125, f"Error: attaching to container {whole}: {BAD_KEYS}")
+    made = here.run("podling", "create", "--name", "later", "bb", "true").stdout.strip()
+    assert refused(here, "start", "-a", "--detach-keys", "foo", "later") == (
+        125, f"Error: unable to start container {made}: {BAD_KEYS}")
+    here.run("podling", "rm", "later")
+
+
+def test_a_session_that_cannot_be(here: World) -> None:
+    here.run("podling", "create", "--name", "still", "bb", "true")
+    words = "Error: can only create exec sessions on running containers: container state improper"
+    assert refused(here, "exec", "still", "true") == (255, words)
+    assert refused(here, "exec", "-d", "still", "true") == (125, words)
+    assert refused(here, "exec", "c") == (
+        125, "Error: must provide a non-empty command to start an exec session: invalid argument")
+    here.run("podling", "rm", "still")
+
+
+def test_a_paused_container_is_paused_already(here: World) -> None:
+    whole = here.run("podling", "inspect", "--format", "{{.Id}}", "c").stdout.strip()
+    here.run("podling", "pause", "c")
+    assert refused(here, "pause", "c") == (125, f'Error: "{whole}" is already paused: container state improper')
+    here.run("podling", "unpause", "c")
+    assert refused(here, "unpause", "c") == (125, f'Error: "{whole}" is not paused, can\'t unpause: container state improper')
+
+
+def test_top_gives_what_it_does_not_know_to_ps(here: World) -> None:
+    code, words = refused(here, "top", "c", "nosuchdesc")
+    assert code == 125
+    assert words.startswith("Error: ps(1) failed with exit code 1: ")
+    assert here.run("podling", "top", "c", "-o", "pid,comm").stdout.split()[:4] == ["PID", "COMMAND", "1", "sleep"]
+
+
+def test_a_logout_must_say_from_where(here: World) -> None:
+    here.path("/run/no-registries.conf").write_text("", encoding="ascii")
+    done = here.run("podling", "logout", check=False, env={"CONTAINERS_REGISTRIES_CONF": "/run/no-registries.conf"})
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        125, "Error: no registries found in registries.conf, a registry must be provided")
+
+
+def test_a_digest_does_not_say_which_name_goes(here: World) -> None:
+    here.run("podling", "tag", "bb", "other:1")
+    digest = here.run("podling", "image", "inspect", "--format", "{{.Digest}}", "bb").stdout.strip()
+    for name in ("localhost/bb", "other"):
+        assert refused(here, "rmi", f"{name}@{digest}") == (
+            125, f"Error: localhost/{name.removeprefix('localhost/')}@{digest}: tag not known")
+    assert here.run("podling", "image", "inspect", "--format", "{{.RepoTags}}", "bb").stdout == "[localhost/bb:latest localhost/other:1]\n"
+    here.run("podling", "untag", "bb", "other:1")

@@ -11,7 +11,7 @@ from podling.engine.options import ExecOptions
 from podling.engine.resolve import set_variable
 from podling.errors import InvalidArgument, WrongState
 from podling.model import Container, ContainerConfig, ExecConfig, Facts
-from podling.runtime import host, monitor, spec, users
+from podling.runtime import host, monitor, spec, streams, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ def execute(engine: Engine, container: Container, options: ExecOptions) -> int:
     """Run the command with this process' own standard streams; its exit code, 0 once it is detached from."""
     config, session, document = _prepare(engine, container, options)
     run = engine.paths.run(config.id)
-    if not session.terminal:
-        return monitor.exec_direct(config, session, document, run=run)
     keys = engine.conf.detach_keys if options.detach_keys is None else options.detach_keys
+    if not session.terminal:
+        streams.parse_detach_keys(keys)          # a wrong sequence is told also where nothing is typed
+        return monitor.exec_direct(config, session, document, run=run)
     status = monitor.exec_attached(config, session, document, run=run, conf=engine.conf, conmon=engine.options.conmon or "",
                                    detach_keys=keys)
     return status or 0

@@ -108,8 +108,9 @@ def _name_meant(engine: Engine, image: Image, text: str) -> str:
     meant = engine.images.name_for(image, text)
     if meant in image.names:
         return meant
-    reference = parse(text)
-    return next((name for name in image.names if reference.digest and parse(name).name == parse(meant).name), image.names[0])
+    if parse(text).digest:                       # no name of its own: which of the names would go is not said
+        raise NotFound(f"{meant}: tag not known", hint=f"remove its names one by one: {' '.join(image.names)}")
+    return image.names[0]
 
 
 def remove_image(engine: Engine, image: Image, *, force: bool, prune_parents: bool = True) -> RemovedImages:

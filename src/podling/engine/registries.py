@@ -95,8 +95,6 @@ def key_of(registry: str) -> str:
     """
     if not registry:
         search = configured().search
-        if search is None:
-            search = registries.DEFAULT_SEARCH
         if not search:
             raise InvalidArgument("no registries found in registries.conf, a registry must be provided")
         return search[0]

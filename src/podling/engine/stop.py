@@ -102,8 +102,8 @@ def _freeze(engine: Engine, container: Container, *, wanted: str, status: str, a
         stored = engine.containers.stored_state(container.id)
         state = engine.containers.observe(stored)
         if state.status != wanted:
-            other = f"not {wanted}" if word == "pause" else "not paused"
-            raise WrongState(f'"{container.id}" is {other}, can\'t {word}: container state improper')
+            why = "already paused" if state.status == status == "paused" else f"not {wanted}, can't {word}"
+            raise WrongState(f'"{container.id}" is {why}: container state improper')
         act(engine.containers.config(container.id))
         engine.containers.save_state(stored.replace(status=status))
 

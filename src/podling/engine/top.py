@@ -6,7 +6,7 @@ import os
 import time
 
 from podling.engine.engine import Engine
-from podling.errors import InvalidArgument, WrongState
+from podling.errors import InvalidArgument, ProgramFailed, WrongState
 from podling.linux import cgroups, process
 from podling.model import Container
 from podling.record import Record
@@ -223,4 +223,8 @@ def ps_inside(engine: Engine, container: Container, arguments: tuple[str, ...]) 
     if state.status not in ("running", "paused"):
         raise WrongState("top can only be used on running containers")
     argv = ["nsenter", "--target", str(state.pid), "--pid", "unshare", "--mount", "--mount-proc", "ps", *arguments]
-    return process.run(argv).stdout.decode("utf-8", "replace")
+    done = process.run(argv, check=False)
+    if done.status:
+        words = done.stderr.decode("utf-8", "replace").strip()
+        raise ProgramFailed(f"ps(1) failed with exit code {done.status}: {words}", argv=tuple(argv), status=done.status, output=words)
+    return done.stdout.decode("utf-8", "replace")

@@ -17,7 +17,7 @@ import select
 import stat
 import time
 
-from podling.errors import InvalidArgument, WrongState
+from podling.errors import InvalidDetachKeys, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def parse_detach_keys(text: str) -> bytes:
         elif word[:5].lower() == "ctrl-" and len(word) == 6:
             keys.append(_control(word[5], word))
         else:
-            raise InvalidArgument(f"invalid detach keys: Unknown character: '{word}'")
+            raise InvalidDetachKeys(f"invalid detach keys: Unknown character: '{word}'")
     return bytes(keys)
 
 
@@ -67,7 +67,7 @@ def _control(letter: str, word: str) -> int:
         return ord(letter) - 96
     found = "@[\\]^_".find(letter)
     if found < 0:
-        raise InvalidArgument(f"invalid detach keys: Unknown character: '{word}'")
+        raise InvalidDetachKeys(f"invalid detach keys: Unknown character: '{word}'")
     return (0, 27, 28, 29, 30, 31)[found]
 
 

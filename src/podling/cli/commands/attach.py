@@ -6,7 +6,7 @@ from podling.cli.commands.selecting import DETACH_KEYS_HELP, LATEST
 from podling.cli.flags import Command, Flag
 from podling.engine.attach import attach
 from podling.engine.options import AttachOptions
-from podling.errors import InvalidArgument, PodlingError, WrongState
+from podling.errors import InvalidArgument, InvalidDetachKeys, PodlingError, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
     container = containers.latest() if latest else containers.find(args[0])
     try:
         return attach(context.engine, container, AttachOptions(**context.options(said, "detach_keys", "no_stdin", "sig_proxy")))
-    except WrongState as error:
+    except (InvalidDetachKeys, WrongState) as error:
         raise PodlingError(f"attaching to container {container.id}") from error
 
 

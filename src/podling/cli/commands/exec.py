@@ -8,7 +8,7 @@ from podling.cli.commands.selecting import LATEST, one
 from podling.cli.flags import Command, Flag
 from podling.engine.exec import execute, execute_detached
 from podling.engine.options import ExecOptions
-from podling.errors import InvalidArgument, WrongState
+from podling.errors import InvalidArgument, InvalidDetachKeys, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("detach", "detach_keys", "env", "env_files", "stdin_open", "terminal", "privileged", "user", "working_dir",
             "preserve_fds")
-_NO_SESSION = 255                                # Podman's exit code where no session could be made
+_NO_SESSION = 255                                # Podman's exit code where no session could be attached to
 
 
 def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
@@ -31,8 +31,9 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
             context.out.line(execute_detached(context.engine, container, options))
             return 0
         return execute(context.engine, container, options)
-    except WrongState as error:
-        error.exit_code = _NO_SESSION
+    except (InvalidDetachKeys, WrongState) as error:
+        if not options.detach:
+            error.exit_code = _NO_SESSION
         raise
 
 

@@ -18,7 +18,7 @@ from podling.cli.several import each
 from podling.engine import stop as stopping
 from podling.engine.options import AttachOptions, RemoveOptions, RunOptions, StopOptions, WaitOptions
 from podling.engine.select import select
-from podling.errors import InvalidArgument, NoSuchContainer, WrongState
+from podling.errors import InvalidArgument, InvalidDetachKeys, NoSuchContainer, PodlingError, WrongState
 from podling.values import signals, units
 
 TYPE_CHECKING = False
@@ -87,7 +87,10 @@ def _start_attached(context: Context, said: dict[str, Any], containers: list[Con
     if engine.containers.state(container.id).status == "running":
         return attach.attach(engine, container, AttachOptions(
             detach_keys=said.get("detach_keys"), no_stdin=not stdin, sig_proxy=said.get("sig_proxy", True)))
-    return attach.run(engine, container, RunOptions(**context.options(said, "detach_keys", "sig_proxy")), stdin=stdin)
+    try:
+        return attach.run(engine, container, RunOptions(**context.options(said, "detach_keys", "sig_proxy")), stdin=stdin)
+    except InvalidDetachKeys as error:
+        raise PodlingError(f"unable to start container {container.id}") from error
 
 
 # --- stop, restart, kill, pause ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from podling.cli.commands.container_options import create_options
 from podling.cli.flags import Command
 from podling.engine.create import create as create_container
 from podling.engine.options import RunOptions
+from podling.errors import InvalidDetachKeys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _RUN_OPTIONS = ("detach", "detach_keys", "sig_proxy", "preserve_fds")
 _ARGS = (1, None, "")
+_NOT_ATTACHED = 126                              # Podman's exit code where the container could not be attached to
 
 
 def create(context: Context, said: dict[str, Any], args: list[str]) -> None:
@@ -35,7 +37,11 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
     if said.get("terminal") and said.get("stdin_open") and not options.detach and not os.isatty(0):
         log.warning("The input device is not a TTY. The --tty and --interactive flags might not work properly")
     container = create_container(context.engine, create_options(context, said, args))
-    status = run_container(context.engine, container, options)
+    try:
+        status = run_container(context.engine, container, options)
+    except InvalidDetachKeys as error:
+        error.exit_code = _NOT_ATTACHED
+        raise
     if options.detach:
         context.out.line(container.id)
     return status
