@@ -119,3 +119,12 @@ def test_a_digest_does_not_say_which_name_goes(here: World) -> None:
             125, f"Error: localhost/{name.removeprefix('localhost/')}@{digest}: tag not known")
     assert here.run("podling", "image", "inspect", "--format", "{{.RepoTags}}", "bb").stdout == "[localhost/bb:latest localhost/other:1]\n"
     here.run("podling", "untag", "bb", "other:1")
+
+
+@pytest.mark.parametrize("content", [b"short", b"x" * 3000, bytes(range(256)) * 20])
+def test_what_is_no_archive_is_not_shown(here: World, content: bytes) -> None:
+    words = "Error: payload does not match any of the supported image formats: {} is no archive that can be read\n"
+    here.path("/run/none.tar").write_bytes(content)
+    done = here.run("podling", "load", "-i", "/run/none.tar", check=False)
+    assert (done.returncode, done.stderr) == (125, words.format("/run/none.tar"))
+    assert here.run("podling", "load", check=False, stdin=content).stderr == words.format("standard input")

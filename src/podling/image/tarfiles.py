@@ -101,7 +101,11 @@ class Archive:
                     links[name] = clean(os.path.join(base, os.fsdecode(entry.link)))
                     found.pop(name, None)
         except Corrupt as error:
-            raise Corrupt(f"{self.path} is no archive that can be read") from error
+            said = "standard input" if self.path == "-" else self.path
+            if headers_of.offset == 0:           # its first block is no header
+                raise Corrupt("payload does not match any of the supported image formats: "
+                              f"{said} is no archive that can be read") from None
+            raise Corrupt(f"{said} is no archive that can be read") from error
         found.update({name: found[target] for name, target in links.items() if target in found})
         return found
 

@@ -20,12 +20,12 @@ def parse_number(field: bytes) -> int:
         try:
             return int(text, 8)
         except ValueError:
-            raise Corrupt(f"tar header: {field!r} is not an octal number") from None
+            raise Corrupt("tar header: a number is not octal") from None
     if field[0] & 0x80:
         return _base_256(field)
     text = text.partition(b"\0")[0]
     if text.strip(b"01234567"):
-        raise Corrupt(f"tar header: {field!r} is not an octal number")
+        raise Corrupt("tar header: a number is not octal")
     return int(text, 8) if text else 0
 
 
