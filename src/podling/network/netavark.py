@@ -58,10 +58,11 @@ class Pending:
             answer = _parse(output)
             if status != 0:
                 raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
-            _keep(self._begun, self._done)
+            found = {name: _status(answer.get(name) or {}, planned) for name, planned in self._planned.items()}
+            _keep(self._begun, self._done, {name: status.mac_address for name, status in found.items()})
         finally:
             self.abandon()
-        return {name: _status(answer.get(name) or {}, planned) for name, planned in self._planned.items()}
+        return found
 
     def abandon(self) -> None:
         """Let go of the child and the lock."""
@@ -185,17 +186,21 @@ def _stored(kept: str) -> dict[str, Any] | None:
     return stored
 
 
-def _keep(begun: str, done: str) -> None:
-    """What was begun is done: it is kept, beside what was done for the container before."""
+def _keep(begun: str, done: str, macs: dict[str, str]) -> None:
+    """What was begun is done: it is kept, beside what was done for the container before.
+
+    It names the hardware addresses that came of it, so that the interfaces have them again when they are made anew.
+    """
+    stored = jsontext.loads(files.read_bytes(begun))
+    for name, mac in macs.items():
+        stored["request"]["networks"][name]["static_mac"] = mac
     earlier = _stored(done)
-    if earlier is None or earlier["boot"] != process.boot_id():
-        os.rename(begun, done)
-        return
-    added = jsontext.loads(files.read_bytes(begun))["request"]
-    request = earlier["request"]
-    for part in ("networks", "network_info"):
-        request[part].update(added[part])
-    files.write_atomic(done, jsontext.dumps(earlier).encode())
+    if earlier is not None and earlier["boot"] == stored["boot"]:
+        for part in ("networks", "network_info"):
+            stored["request"][part] = {**earlier["request"][part], **stored["request"][part]}
+        if "port_mappings" in earlier["request"]:
+            stored["request"]["port_mappings"] = earlier["request"]["port_mappings"]
+    files.write_atomic(done, jsontext.dumps(stored).encode())
     os.unlink(begun)
 
 

@@ -82,6 +82,26 @@ def test_published_ports_go_with_the_network_that_is_left(ready: World, first: s
     ready.assert_nothing_left()
 
 
+@pytest.mark.parametrize("healing", ["change", "reload"])
+def test_a_killed_name_server_comes_back(ready: World, healing: str) -> None:
+    def known() -> bool:
+        said = ready.run("podling", "exec", "c", "timeout", "2", "nslookup", "-type=a", "peer.dns.podman", check=False).stdout
+        return f"Address: {address(ready, 'peer', 'named')}\n" in said
+
+    ready.run("podling", "run", "-d", "--name", "peer", "--network", "named", "bb", *SERVE)
+    ready.run("podling", "run", "-d", "--name", "c", "--network", "named", "bb", "sleep", "1000")
+    assert known()
+    ready.run("pkill", "-9", "-f", "^[^ ]*aardvark-dns --config")
+    assert not known()
+    if healing == "change":
+        ready.run("podling", "run", "--rm", "--network", "named", "bb", "true")
+    else:
+        ready.run("podling", "network", "reload", "peer")
+    assert known()
+    ready.run("podling", "rm", "-f", "-t", "0", "c", "peer")
+    ready.assert_nothing_left()
+
+
 def test_a_refused_address_leaves_nothing(ready: World) -> None:
     ready.run("podling", "run", "-d", "--name", "c", "bb", "sleep", "1000")
     refused = ready.run("podling", "network", "connect", "--ip", "192.0.2.7", "named", "c", check=False)

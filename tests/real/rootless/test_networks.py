@@ -131,6 +131,25 @@ def test_what_is_killed_heals(user: User) -> None:
     assert_nothing_left(user)
 
 
+def test_a_running_container_joins_and_leaves(user: User) -> None:
+    user.podling("network", "create", "--disable-dns", "n2")
+    user.podling("run", "-d", "--name", "peer", "--network", "n1", "bb", *SERVE)
+    user.podling("run", "-d", "--name", "w", "--network", "n2", "-p", "8080:80", "bb", *SERVE)
+    user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
+    user.podling("network", "connect", "n1", "w")
+    assert user.podling("exec", "w", "wget", "-qO-", "http://peer/") == "hello\n"
+    user.podling("network", "disconnect", "n2", "w")                     # its ports led there
+    assert "eth0" not in user.podling("exec", "w", "cat", "/proc/net/dev")
+    assert get(user, "127.0.0.1:8080") == "hello\n"
+    user.podling("network", "disconnect", "n1", "w")
+    assert get(user, "127.0.0.1:8080") == ""
+    user.podling("network", "connect", "n2", "w")
+    assert get(user, "127.0.0.1:8080") == "hello\n"
+    user.podling("rm", "-f", "-t", "0", "w", "peer")
+    user.podling("network", "rm", "n2")
+    assert_nothing_left(user)
+
+
 RESOLVER = """
 import socket
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
