@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_ADDED = ("LC_CTYPE", "PODLING_RUN_DIRECTORIES", "XDG_RUNTIME_DIR", "DOCKER_CONFIG")
+
 
 def run() -> NoReturn:
     """Run the command line of this process and end it with the command's exit code.
@@ -33,6 +35,20 @@ def _flush(code: int) -> int:
             if stream is sys.stdout and error.errno != EPIPE:
                 os.write(2, f"Error: writing output: {os.strerror(error.errno or 0).lower()}\n".encode())
     return code
+
+
+def caller_environment() -> dict[str, str]:
+    """The environment that the caller gave, as containers may get it: without what the interpreter and podling itself added.
+
+    Python sets LC_CTYPE where the caller's locale is C (PEP 538), and podling notes a few things for the programs it starts.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:     # what this process began with
+            given = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    except OSError:
+        given = set()
+    return {name: value for name, value in os.environ.items()
+            if os.fsencode(name) in given or not (name in _ADDED or name.startswith("_CONTAINERS_"))}
 
 
 def own_command() -> list[str]:

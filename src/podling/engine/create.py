@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from podling import log
+from podling import launch, log
 from podling.engine import names, volumes
 from podling.engine.engine import Engine
 from podling.engine.options import CreateOptions, CreateVolumeOptions, PullOptions, RemoveOptions
@@ -129,7 +129,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
     runtime = monitor.choose_runtime(engine.conf, options.runtime or engine.options.runtime, cache=engine.paths.cache)
     fresh = 64 + len(options.mounts)
     return Surroundings(
-        id=container_id, name=name, created=time.time_ns(), environ=dict(os.environ),
+        id=container_id, name=name, created=time.time_ns(), environ=launch.caller_environment(),
         env_files=tuple(read_lines(path, f'parsing env file "{path}"') for path in options.env_files),
         label_files=tuple(read_lines(path, "unable to process labels") for path in options.label_files),
         hostname=os.uname().nodename,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from podling import launch
 from podling.engine import names
 from podling.engine.create import read_lines
 from podling.engine.engine import Engine
@@ -62,7 +61,7 @@ def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
     if not options.command:
         raise InvalidArgument("must provide a non-empty command to start an exec session: invalid argument")
     env = dict(line.partition("=")[::2] for line in config.env)
-    environ = dict(os.environ)
+    environ = launch.caller_environment()
     for path in options.env_files:
         for line in read_lines(path, f'parsing env file "{path}"'):
             set_variable(env, line, environ)
