@@ -128,3 +128,31 @@ def test_what_is_no_archive_is_not_shown(here: World, content: bytes) -> None:
     done = here.run("podling", "load", "-i", "/run/none.tar", check=False)
     assert (done.returncode, done.stderr) == (125, words.format("/run/none.tar"))
     assert here.run("podling", "load", check=False, stdin=content).stderr == words.format("standard input")
+
+
+def shown_environment(world: World, *argv: str) -> dict[str, str]:
+    """The environment in a container of a caller that has FOO and PATH alone."""
+    done = world.run("/usr/bin/env", "-i", "FOO=1", f"PATH={world.env['PATH']}", "podling", "run", "--rm", *argv)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def test_the_hosts_environment_is_the_callers(here: World) -> None:
+    found = shown_environment(here, "--env-host", "bb", "env")
+    assert found.pop("FOO") == "1"
+    assert set(found) <= {"PATH", "container", "HOME", "HOSTNAME", "TERM"}
+
+
+def test_no_environment_but_what_is_said(here: World) -> None:
+    found = shown_environment(here, "--unsetenv-all", "-e", "A=b", "bb", "/bin/env")
+    assert set(found) <= {"A", "container", "HOME", "HOSTNAME", "PATH"}
+    assert found["A"] == "b"
+
+
+def test_a_short_name_is_pulled_under_the_name_that_it_has_here(here: World) -> None:
+    for command in (("run", "--rm", "--pull", "always", "--retry", "0", "bb", "true"), ("pull", "--retry", "0", "bb")):
+        done = here.run("podling", *command, check=False)
+        assert done.returncode == 125
+        assert done.stderr.splitlines()[0] == "Trying to pull localhost/bb:latest..."
+        assert "initializing source docker://localhost/bb:latest: " in done.stderr
+    done = here.run("podling", "run", "--rm", "--pull", "newer", "bb", "echo", "local")
+    assert (done.stdout, done.stderr) == ("local\n", "")

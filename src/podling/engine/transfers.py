@@ -53,9 +53,18 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
         return local
     if mode == "never":
         raise NoSuchImage(f"{name}: image not known", hint=f"pull it first: podling pull {name}")
+    text = _meant(engine, text, options)
     if mode == "newer" and local is not None:
         return _pull_newer(engine, text, local, options)
     return _pull_candidates(engine, text, options)
+
+
+def _meant(engine: Engine, text: str, options: PullOptions) -> str:
+    """What a short name means here: the full name of the local image that it stands for, if there is one for the platform."""
+    local = engine.images.lookup(text, platform=options.platform)
+    if local is None or (reference.is_id_prefix(text) and local.id.startswith(text)):
+        return text
+    return engine.images.name_for(local, text)
 
 
 def pull_all_tags(engine: Engine, name: str, options: PullOptions) -> list[Image]:
@@ -83,7 +92,8 @@ def _pull_newer(engine: Engine, name: str, local: Image, options: PullOptions) -
         conf = registries.configured()
         wanted = reference.parse(conf.candidates(name)[0]).with_tag()
         endpoint = conf.endpoints(wanted)[-1]
-        registry = access(options.registry, endpoint).open(endpoint.reference.registry)
+        once = options.registry if options.registry.retry is not None else options.registry.replace(retry=0)
+        registry = access(once, endpoint).open(endpoint.reference.registry)
         try:
             digest = registry.manifest_digest(endpoint.reference.repository,
                                               endpoint.reference.digest or endpoint.reference.tag)
