@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.support.sandbox import World
 
-INSTANTS = int(os.environ.get("KILL_INSTANTS", "40"))     # for each of the five commands: 200 in all
+INSTANTS = int(os.environ.get("KILL_INSTANTS", "40"))     # for each of six commands: more than 200 in all
 
 
 def kill_at_random(world: World, seed: random.Random, longest: float, *argv: str) -> None:
@@ -97,6 +97,28 @@ def test_load_and_rmi_killed(world: World, image: str, busybox: Path) -> None:
         everything_listed_works(world)
         world.run(*load)
     world.run("podling", "rmi", "-af")
+    world.assert_nothing_left()
+    assert not list(world.path("/var/lib/containers/podling/layers").iterdir())
+
+
+def test_pull_killed(world: World, busybox: Path) -> None:
+    world.path("/run/registry.yml").write_text(
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: /run/registry}}\nhttp: {addr: 127.0.0.1:5000}\n", encoding="ascii")
+    server = world.spawn("docker-registry", "serve", "/run/registry.yml", stdout=-3, stderr=-3)
+    name, seed = "127.0.0.1:5000/bb:1", random.Random(5)
+    put = ("skopeo", "copy", "--dest-tls-verify=false", f"docker-archive:{busybox}", f"docker://{name}")
+    world.wait_until(lambda: world.run(*put, check=False).returncode == 0, "the registry answers")
+    pull = ("podling", "pull", "-q", "--tls-verify=false", name)
+    longest = duration(world, *pull)
+    for _ in range(INSTANTS):
+        world.run("podling", "rmi", "-af")
+        kill_at_random(world, seed, longest, *pull)
+        everything_listed_works(world)
+    world.run(*pull)
+    world.run("podling", "rmi", "-af")
+    server.kill()
+    server.wait()
+    world.run("rm", "-r", "/run/registry")
     world.assert_nothing_left()
     assert not list(world.path("/var/lib/containers/podling/layers").iterdir())
 
