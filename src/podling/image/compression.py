@@ -97,6 +97,11 @@ def _gzip_tools() -> tuple[Callable[[], Decoder], Callable[[int], Encoder], type
             lambda level: isal_zlib.compressobj(level, wbits=31), error)
 
 
+def preload() -> None:
+    """Load the library for gzip, before processes are forked that would each load it."""
+    _gzip_tools()
+
+
 def _zstd_tools() -> tuple[Callable[[], Decoder], Callable[[int], Encoder], type[Exception]]:
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # from Python 3.14 on

@@ -142,6 +142,7 @@ class Source:
     shown = ""                               # with its transport, for refusals
     wanted: Reference | None = None          # the name that signatures must be for
     gate: Gate | None = None                 # what lets its images in; without one they are only looked at
+    is_remote = False                        # layers take time to come, however small they are
 
     def signatures(self, digest: str, *, listed: bool) -> list[Signature]:
         """The signatures of the manifest with this digest. ``listed``: an index named it."""
@@ -154,6 +155,9 @@ class Source:
     def find(self, wanted: tuple[Platform, ...]) -> list[Found]:
         """The images that are meant, for the first of the wanted platforms that there is."""
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Load what reading layers needs, before processes are forked that would each load it."""
 
     def layer(self, found: Found, number: int, progress: Callable[[int], None]) -> LayerStream:
         """A layer's stream; called in the process that reads it."""

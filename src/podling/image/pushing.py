@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from podling.errors import InvalidArgument, RegistryError
 from podling.image import digests, manifest, workers
+from podling.image.compression import preload
 from podling.image.manifest import LAYER_TYPES, Descriptor, Manifest
 from podling.image.registry import blobs
 from podling.image.saving import compressed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from podling.values.reference import Reference
 
 WORKERS = 2
+SMALL = 4 << 20                              # bytes of a layer that is sent in one request, not in two
 
 
 class Push:
@@ -66,6 +68,9 @@ class Push:
 
         def task(number: int, tell: Callable[..., None]) -> list[Any]:
             return self._layer(number, candidates[number], tell)
+
+        preload()
+        from podling.store.archive import pack  # noqa: F401  before the fork, not in each child
 
         sent = [Descriptor(media_type=media_type, digest=digest, size=size)
                 for digest, size, media_type in workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)]
@@ -123,8 +128,13 @@ class Push:
             if any(self._mounted(descriptor, place) for place in places):
                 tell(result="skipped: already exists")
                 return self._kept(descriptor)
-        digest, size = blobs.upload_stream(self.registry, repository, lambda: self._stream(number, tell),
-                                           self.layers[number].diff_id)
+        if self.layers[number].tar_size <= SMALL:
+            content = b"".join(self._stream(number, tell))
+            digest, size = digests.digest_of(content), len(content)
+            blobs.upload_bytes(self.registry, repository, content, digest)
+        else:
+            digest, size = blobs.upload_stream(self.registry, repository, lambda: self._stream(number, tell),
+                                               self.layers[number].diff_id)
         tell(result="done")
         return [digest, size, manifest.layer_type(docker=self.is_docker, compression=self.compression)]
 

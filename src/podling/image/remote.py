@@ -52,6 +52,7 @@ class Remote(BlobSource):
     """One reference in a registry. ``reference`` is where it is fetched, ``name`` what it is called here (mirrors differ)."""
 
     transport = "docker"
+    is_remote = True
 
     def __init__(self, reference: Reference, access: Access, graphroot: str, *, name: Reference,
                  places: SignaturePlaces | None = None) -> None:
@@ -93,6 +94,13 @@ class Remote(BlobSource):
         if descriptor.media_type in (*manifest.MANIFEST_TYPES, *manifest.INDEX_TYPES):
             return self.registry.manifest(self.reference.repository, descriptor.digest)[0]
         return blobs.read(self.registry, self.reference.repository, descriptor, limit)
+
+    def prepare(self) -> None:
+        """The client's part for blobs, and the decoder that most layers need."""
+        from podling.image.compression import preload
+        from podling.image.registry import blobs  # noqa: F401
+
+        preload()
 
     def layer(self, found: Found, number: int, progress: Callable[[int], None]) -> LayerStream:
         """A layer; its download begins with the first read."""

@@ -140,7 +140,10 @@ class Export:
         def seen(number: int, event: dict[str, Any]) -> None:
             self.progress("advance", key=f"{number}", done=event["done"])
 
-        results = workers.run(len(self.layers), task, workers=WORKERS, progress=seen)
+        from podling.store.archive import pack  # noqa: F401  before the fork, not in each child
+
+        count = workers.for_layers([layer.tar_size for _, layer in self.layers], WORKERS)
+        results = workers.run(len(self.layers), task, workers=count, progress=seen)
         self._end()
         return results
 

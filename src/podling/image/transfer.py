@@ -92,7 +92,11 @@ def _store_layers(store_layers: Layers, source: Source, found: Found, report: Pr
         else:
             report("end", key=key, result=event["result"])
 
-    workers.run(len(missing), task, workers=WORKERS, progress=seen, database=store_layers.database)
+    if missing:
+        source.prepare()
+        from podling.store import adding  # noqa: F401  before the fork, not in each child
+    count = WORKERS if source.is_remote else workers.for_layers([found.layers[number].size for number in missing], WORKERS)
+    workers.run(len(missing), task, workers=count, progress=seen, database=store_layers.database)
     for number in missing:
         layer = store_layers.find(found.diff_ids[number], present)
         if layer is None:

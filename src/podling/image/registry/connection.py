@@ -146,6 +146,7 @@ class Connection:
         self._certificates = cert_dir or certificate_directory(host)
         self._env = os.environ if env is None else env
         self._pools: dict[tuple[str, bool], Pool] = {}
+        self._context: ssl.SSLContext | None = None      # made once: a forked process opens its own connections with it
         self._owner = os.getpid()
         self._lock = threading.Lock()
 
@@ -172,7 +173,9 @@ class Connection:
             return pool
 
     def _open_pool(self, proxy: str, secure: bool) -> Pool:
-        context = tls_context(self._certificates, self.insecure) if secure else None     # plain HTTP needs none
+        if secure and self._context is None:     # plain HTTP needs none
+            self._context = tls_context(self._certificates, self.insecure)
+        context = self._context if secure else None
         if not proxy:
             return http1.Client(connect=self.patience.connect, read=self.patience.read, context=context)
         from podling.image.registry.proxied import Proxied  # urllib3, 40 ms
