@@ -34,7 +34,7 @@ _LAST_WORDS = 4096
 _STDERR_KEPT = 1 << 20
 _ROUNDS_AFTER_END = 64  # reads of 64 KiB: more than any pipe holds
 
-SIGTERM, SIGKILL = int(_signal.SIGTERM), int(_signal.SIGKILL)
+SIGTERM, SIGKILL, SIGHUP = int(_signal.SIGTERM), int(_signal.SIGKILL), int(_signal.SIGHUP)
 
 
 class Completed(Record):

@@ -13,7 +13,7 @@ import os
 from podling.errors import Unsupported
 from podling.linux import files, mounts, process, rootless, syscalls
 from podling.linux.locks import Lock
-from podling.network import companions, namespaces, pasta, slirp, transparent
+from podling.network import companions, dns, namespaces, pasta, slirp, transparent
 from podling.network.programs import find_helper
 from podling.record import Record
 
@@ -205,14 +205,9 @@ def _end_dns(runroot: str) -> None:
     directory = f"{runroot}/networks/aardvark-dns"
     if not os.path.isdir(directory):
         return
-    try:
-        pid = int(files.read_bytes(f"{directory}/aardvark.pid", 32))
-        start = process.start_time(pid)
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if os.fsencode(directory) in file.read(1 << 14):
-                process.kill(pid, start, process.SIGKILL)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        pass                                      # it has ended
+    running = dns.server(directory)
+    if running is not None:
+        process.kill(*running, process.SIGKILL)
     for name in os.listdir(directory):
         _forget(f"{directory}/{name}")
 

@@ -14,7 +14,7 @@ from podling import jsontext, log
 from podling.errors import PodlingError, explain
 from podling.linux import files, mounts, process
 from podling.linux.locks import Lock
-from podling.network import hostside, namespaces, plan
+from podling.network import dns, hostside, namespaces, plan
 from podling.network.networks import to_json
 from podling.network.programs import find_helper
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from podling.config.containers import ContainersConf
     from podling.linux.locks import Held
-    from podling.model import ContainerConfig, NetworkStatus
+    from podling.model import ContainerConfig, Network, NetworkStatus
     from podling.network.plan import Joined
     from podling.values.ports import PortMapping
 
@@ -149,6 +149,17 @@ def publish(container_id: str, ports: tuple[PortMapping, ...], netns: str, *, co
     stored["request"]["port_mappings"] = _mappings(ports)
     files.write_atomic(kept, jsontext.dumps(stored).encode())
     return reload(container_id, netns, conf=conf, runroot=runroot)
+
+
+def redefine(network: Network, *, runroot: str) -> None:
+    """A network's definition has changed: running containers have the new one at the next reload, its name server at once."""
+    with _lock(runroot):
+        for name in os.listdir(f"{runroot}/networks"):
+            stored = _stored(f"{runroot}/networks/{name}") if name.startswith("setup-") else None
+            if stored is not None and network.name in stored["request"]["network_info"]:
+                stored["request"]["network_info"][network.name] = to_json(network)
+                files.write_atomic(f"{runroot}/networks/{name}", jsontext.dumps(stored).encode())
+        dns.tell_servers(network, runroot=runroot)
 
 
 def forget(container_id: str, *, runroot: str) -> None:

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 
 SERVE = ("sh", "-c", "mkdir -p /w; echo served > /w/index.html; exec httpd -f -p 80 -h /w")
 
+RESOLVER = """
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("127.0.0.99", 53))
+while True:
+    data, peer = sock.recvfrom(512)
+    end = data.index(b"\\0", 12) + 5
+    answer = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x3c\\0\\4" + bytes([203, 0, 113, 7])
+    sock.sendto(data[:2] + b"\\x81\\x80\\0\\1\\0\\1" + bytes(4) + data[12:end] + answer, peer)
+"""
+
 
 @pytest.fixture
 def ready(shared_world: World, busybox: Path) -> Iterator[World]:
@@ -99,6 +110,23 @@ def test_a_killed_name_server_comes_back(ready: World, healing: str) -> None:
         ready.run("podling", "network", "reload", "peer")
     assert known()
     ready.run("podling", "rm", "-f", "-t", "0", "c", "peer")
+    ready.assert_nothing_left()
+
+
+def test_servers_of_a_network_change_while_it_is_used(ready: World) -> None:
+    told = ready.path("/run/containers/podling/networks/aardvark-dns/named")
+    resolver = ready.spawn("python3", "-c", RESOLVER)
+    ready.run("podling", "run", "-d", "--name", "c", "--network", "named", "bb", "sleep", "1000")
+    ask = ("podling", "exec", "c", "timeout", "3", "nslookup", "-type=a", "upstream.example.org", "10.89.1.1")
+    ready.run("podling", "network", "update", "--dns-add", "127.0.0.99", "named")
+    assert "203.0.113.7" in ready.run(*ask, check=False).stdout
+    ready.run("podling", "network", "reload", "c")
+    assert "203.0.113.7" in ready.run(*ask, check=False).stdout
+    ready.run("podling", "network", "update", "--dns-drop", "127.0.0.99", "named")
+    assert told.read_text().splitlines()[0] == "10.89.1.1"
+    resolver.kill()
+    resolver.wait()
+    ready.run("podling", "rm", "-f", "-t", "0", "c")
     ready.assert_nothing_left()
 
 

@@ -9,7 +9,7 @@ from podling.engine.options import RemoveOptions
 from podling.engine.remove import remove as remove_container
 from podling.errors import InUse, InvalidArgument, NoSuchContainer
 from podling.model import Network, Route, Subnet
-from podling.network import defining, hostnets
+from podling.network import defining, hostnets, netavark
 from podling.network.addresses import Range, format_address, parse_subnet
 from podling.network.defining import DRIVERS, Taken, first_address
 from podling.record import Record
@@ -139,7 +139,7 @@ def parse_route(text: str) -> Route:
 
 
 def update(engine: Engine, name: str, *, add: tuple[str, ...] = (), drop: tuple[str, ...] = ()) -> Network:
-    """Change a network's own DNS servers; the definition then. Its running containers ask them when they are started again."""
+    """Change a network's own DNS servers; the definition then. Its running containers ask them from now on."""
     networks = engine.networks
     network = networks.get(name)
     defining.check_servers(add, "AddDNSServer")
@@ -149,6 +149,7 @@ def update(engine: Engine, name: str, *, add: tuple[str, ...] = (), drop: tuple[
         changed = network.replace(dns_servers=tuple(dict.fromkeys((*kept, *add))))
         if changed != network:
             networks.replace(changed)
+            netavark.redefine(changed, runroot=engine.paths.runroot)
     return changed
 
 
