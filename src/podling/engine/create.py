@@ -250,7 +250,7 @@ def _check_sources(config: ContainerConfig) -> None:
         if mount.kind == "bind" and not mount.overlay:
             try:
                 os.statvfs(mount.source)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, NotADirectoryError) as error:
                 raise NotFound(f"statfs {explain(error)}", hint=f"make it first: mkdir -p {mount.source}") from None
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MARK = "container=podman"                    # by which programs see that they are in a container
 WITHOUT_PORTS = ("host", "none")             # network modes in which there is nothing to publish
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
 
@@ -198,7 +199,7 @@ def _command(options: CreateOptions, image: ImageConfig | None) -> tuple[tuple[s
 def _environment(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> tuple[str, ...]:
     """The whole environment, in the order in which Podman lets one source override another."""
     env: dict[str, str] = {}
-    for line in (DEFAULT_PATH, *conf.env):
+    for line in (DEFAULT_PATH, *conf.env, MARK):
         set_variable(env, line)
     for line in image.env if image else ():
         set_variable(env, line)

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from podling.runtime.host import HostFacts
 
 OCI_VERSION = "1.0.2"
-MARK = "container=podman"            # by which programs see that they are in a container
-# What every container starts with; the user, the image and containers.conf come on top when it is made.
-DEFAULT_ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", MARK)
 CGROUP_PARENT = "/libpod_parent"
 SYSTEMD_PARENT = "machine.slice"
 # Ours -> the name that the specification uses
@@ -98,8 +95,6 @@ def _env(config: ContainerConfig, facts: Facts, host: HostFacts) -> list[str]:
     """The decided environment, completed by what is known only now, unless the user set it."""
     env = list(config.env)
     names = {entry.partition("=")[0] for entry in env}
-    if "container" not in names:
-        env.append(MARK)
     if facts.home and "HOME" not in names:
         env.append(f"HOME={facts.home}")
     if mount_list.runs_systemd(config) and "container_uuid" not in names:
@@ -254,8 +249,6 @@ def process(command: ExecConfig, config: ContainerConfig, facts: Facts, host: Ho
         sets = capabilities(config, facts.uid, host)
     env = list(command.env)
     names = {entry.partition("=")[0] for entry in env}
-    if "container" not in names:
-        env.append(MARK)
     if facts.home and "HOME" not in names:
         env.append(f"HOME={facts.home}")
     found: dict[str, Any] = {"user": _user(config, facts, host), "args": list(command.command), "env": env,

@@ -21,7 +21,7 @@ from podling.values.mounts import Mount
 GOLDEN = Path(__file__).parent / "golden"
 ID = "0123456789abcdef" * 4
 CONFIG = ContainerConfig(id=ID, name="web", created=1_750_000_000_000_000_000, command=("nginx", "-g", "daemon off;"),
-                         env=("PATH=/bin", "TERM=xterm"), capabilities=security.DEFAULT_CAPABILITIES,
+                         env=("PATH=/bin", "TERM=xterm", "container=podman"), capabilities=security.DEFAULT_CAPABILITIES,
                          net_ns=Namespace(mode="none"), cgroup_ns=Namespace(mode="host"), resources=Resources(pids_limit=2048),
                          sysctls={"net.ipv4.ping_group_range": "0 0"})
 FACTS = Facts(rootfs="/store/merged", bundle="/run/c", shm="/run/c/shm", home="/root",
