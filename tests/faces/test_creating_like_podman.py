@@ -102,6 +102,7 @@ def test_top_gives_what_it_does_not_know_to_ps(here: World) -> None:
     assert code == 125
     assert words.startswith("Error: ps(1) failed with exit code 1: ")
     assert here.run("podling", "top", "c", "-o", "pid,comm").stdout.split()[:4] == ["PID", "COMMAND", "1", "sleep"]
+    assert here.run("podling", "top", "c", "-eo", "pid,args").stdout.split() == ["PID", "COMMAND", "1", "sleep", "1000"]
 
 
 def test_a_logout_must_say_from_where(here: World) -> None:

@@ -227,4 +227,6 @@ def ps_inside(engine: Engine, container: Container, arguments: tuple[str, ...]) 
     if done.status:
         words = done.stderr.decode("utf-8", "replace").strip()
         raise ProgramFailed(f"ps(1) failed with exit code {done.status}: {words}", argv=tuple(argv), status=done.status, output=words)
-    return done.stdout.decode("utf-8", "replace")
+    own = " ".join(("ps", *arguments))            # the command itself is no process of the container's: left out, as in Podman 5
+    lines = done.stdout.decode("utf-8", "replace").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.rstrip().endswith(f" {own}"))
