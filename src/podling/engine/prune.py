@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from podling.engine import disk_usage, images, networks, volumes
+from podling.engine import disk_usage, images, volumes
+from podling.engine.networks import definitions
 from podling.engine.options import RemoveOptions
 from podling.engine.remove import remove
 from podling.engine.select import label_matches
@@ -44,7 +45,7 @@ def prune(engine: Engine, filters: dict[str, tuple[str, ...]], *, every: bool = 
     """Delete stopped containers, unused networks, images without a name (``every``: without a container), and volumes."""
     check(filters)
     containers, freed = prune_containers(engine, filters)
-    gone = prune_networks(engine, filters)
+    gone = definitions.prune(engine, filters)
     before = disk_usage.summary(engine)[0].size
     deleted = images.prune(engine, filters, every=every)
     freed += max(0, before - disk_usage.summary(engine)[0].size)
@@ -79,12 +80,3 @@ def _matcher(filters: dict[str, tuple[str, ...]]) -> Callable[[Container], bool]
                 and not any(label_matches(container.labels, text) for text in unwanted))
 
     return matches
-
-
-def prune_networks(engine: Engine, filters: dict[str, tuple[str, ...]]) -> list[str]:
-    """Delete the definitions of networks that no container uses; their names."""
-    gone = []
-    for network in networks.list_networks(engine, {**filters, "dangling": ("true",)}):
-        engine.networks.remove(network)
-        gone.append(network.name)
-    return gone
