@@ -44,3 +44,11 @@ def test_frequent_commands_load_little(loaded_world: World) -> None:
         assert not loaded & FORBIDDEN, argv
         assert not {name for name in loaded if name.startswith(("podling.image.registry", "podling.cli.commands.transfer"))}, argv
     loaded_world.assert_nothing_left()
+
+
+def test_moving_an_image_loads_what_it_uses(loaded_world: World, busybox: Path) -> None:
+    heavy = {"urllib3", "http.client", "logging", "queue", "base64", "sqlite3", "bz2", "lzma", "podling.config.auth", "yaml"}
+    for argv in (("save", "-q", "-o", "/tmp/saved.tar", "bb"), ("load", "-q", "-i", str(busybox))):
+        loaded = modules(loaded_world, *argv)
+        assert "podling.engine.transfers" in loaded, argv
+        assert not loaded & (heavy | {"socket", "ssl", "threading"}), argv
