@@ -46,9 +46,9 @@ def test_frequent_commands_load_little(loaded_world: World) -> None:
     loaded_world.assert_nothing_left()
 
 
-def test_moving_an_image_loads_what_it_uses(loaded_world: World, busybox: Path) -> None:
+def test_moving_an_image_loads_what_it_uses(loaded_world: World, busybox: Path, tmp_path: Path) -> None:
     heavy = {"urllib3", "http.client", "logging", "queue", "base64", "sqlite3", "bz2", "lzma", "podling.config.auth", "yaml"}
-    for argv in (("save", "-q", "-o", "/tmp/saved.tar", "bb"), ("load", "-q", "-i", str(busybox))):
+    for argv in (("save", "-q", "-o", str(tmp_path / "saved.tar"), "bb"), ("load", "-q", "-i", str(busybox))):
         loaded = modules(loaded_world, *argv)
         assert "podling.engine.transfers" in loaded, argv
         assert not loaded & (heavy | {"socket", "ssl", "threading"}), argv
