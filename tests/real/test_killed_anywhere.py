@@ -130,3 +130,12 @@ def test_a_runtime_killed_while_it_protects_itself(world: World, image: str) -> 
     world.run("sh", "-ec", f"touch {left}; mount --bind /bin/true {left}")
     world.run("podling", "rm", "-f", "-t", "0", name)
     world.assert_nothing_left()
+
+
+def test_what_a_killed_removal_left_is_collected(world: World, image: str) -> None:
+    name = "0123456789abcdef" * 4
+    world.run("sh", "-ec", f"mkdir -p /run/containers/podling/containers/{name}/shm /run/containers/podling/locks;"
+                           f"touch /run/containers/podling/locks/container-{name};"
+                           f"mount -t tmpfs tmpfs /run/containers/podling/containers/{name}/shm")
+    world.run("podling", "rm", "-af")
+    world.assert_nothing_left()

@@ -8,12 +8,11 @@ import time
 from podling import log
 from podling.engine import steps, volumes
 from podling.engine.engine import Engine
-from podling.engine.start import clean_up
+from podling.engine.start import clean_up, remove_run_directory
 from podling.errors import InUse, PodlingError, explain
-from podling.linux import mounts
-from podling.linux.files import remove_tree
 
 EXIT_FILE_SECONDS = 300                      # how long the exit code of a removed container can still be asked for
+_LOCK = "container-"                          # before the id in a lock's name
 
 
 def collect(engine: Engine) -> None:
@@ -37,21 +36,21 @@ def _unfinished_ends(engine: Engine) -> None:
 
 
 def _run_directories(engine: Engine, known: set[str]) -> None:
-    """Bundles of containers that exist no longer, with what is mounted in them."""
-    for name in _listing(f"{engine.paths.runroot}/containers"):
-        if name in known:
-            continue
+    """Bundles of containers that exist no longer, with what is mounted in them, and their locks."""
+    locks = [name.removeprefix(_LOCK) for name in _listing(engine.paths.locks) if name.startswith(_LOCK)]
+    for name in {*_listing(f"{engine.paths.runroot}/containers"), *locks} - known:
         lock = engine.lock("container", name)
         if not lock.try_exclusive():
             continue
+        gone = False
         try:
             if engine.database.row("SELECT 1 FROM containers WHERE id = ?", name) is None:
-                mounts.unmount_all(engine.paths.run(name))
-                remove_tree(engine.paths.run(name))
+                remove_run_directory(engine, name)
+                gone = True
         except (InUse, OSError) as error:
             log.debug(f"left for later: {explain(error)}")
         finally:
-            lock.release()
+            lock.release(remove=gone)
 
 
 def _exit_files(engine: Engine, known: set[str]) -> None:

@@ -10,8 +10,8 @@ from podling.engine import steps
 from podling.engine.engine import Engine
 from podling.engine.steps import Starting
 from podling.errors import NoSuchContainer, PodlingError, WrongState, explain
-from podling.linux import process
-from podling.linux.files import write_atomic
+from podling.linux import mounts, process
+from podling.linux.files import remove_tree, write_atomic
 from podling.model import Container, ContainerConfig, ContainerState, Facts
 from podling.runtime import monitor
 from podling.undo import Undo
@@ -149,7 +149,8 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
     with engine.lock("container", container_id).exclusive() as held:
         try:
             stored = engine.containers.stored_state(container_id)
-        except NoSuchContainer:
+        except NoSuchContainer:              # removed meanwhile, perhaps by a command that was killed in the middle of it
+            remove_run_directory(engine, container_id)
             held.remove()
             return None
         state = engine.containers.settled(stored)
@@ -165,6 +166,12 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
     if restart and _wants_restart(config, state):
         return _restart(engine, container_id, state)
     return state
+
+
+def remove_run_directory(engine: Engine, container_id: str) -> None:
+    """Delete the bundle of a container that exists no longer, with what is mounted in it; the caller holds its lock."""
+    mounts.unmount_all(engine.paths.run(container_id))
+    remove_tree(engine.paths.run(container_id))
 
 
 def finish(engine: Engine, config: ContainerConfig, stored: ContainerState) -> ContainerState:

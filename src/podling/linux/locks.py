@@ -45,9 +45,14 @@ class Lock:
         self._fd = _acquire(self.path, fcntl.LOCK_EX, 0.0)
         return self._fd >= 0
 
-    def release(self) -> None:
-        """Let go what :meth:`try_exclusive` took."""
+    def release(self, *, remove: bool = False) -> None:
+        """Let go what :meth:`try_exclusive` took; ``remove``: its file goes with what it protected."""
         if self._fd >= 0:
+            if remove:
+                try:
+                    os.unlink(self.path)
+                except FileNotFoundError:
+                    pass  # with its whole directory
             os.close(self._fd)
             self._fd = -1
 

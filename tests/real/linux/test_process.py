@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ def open_descriptors():
 
 @pytest.fixture(autouse=True)
 def nothing_leaks():
+    gc.collect()                             # what earlier tests left open in cycles
     before = open_descriptors()
     yield
     assert open_descriptors() == before

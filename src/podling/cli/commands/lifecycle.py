@@ -177,7 +177,7 @@ def remove(context: Context, said: dict[str, Any], args: list[str]) -> int:
 
     status = each(context, containers, one, exit_codes={NoSuchContainer: 1, WrongState: 2})
     context.out.flush()
-    if containers and not engine.containers.all():
+    if (containers or wanted.all) and not engine.containers.all():
         from podling.engine.garbage import collect
 
         collect(engine)
