@@ -1,8 +1,6 @@
 """Registries, by the OCI distribution protocol. The only package that loads an HTTP client and TLS.
 
     connection     sockets, TLS with certs.d, proxies, time-outs      -> Answer, ConnectionFault
-    http1          HTTP/1.1 over direct connections
-    proxied        the same by way of proxies (urllib3)
     replies        what an answer's status and body mean              -> errors in Podman's words
     authorization  challenges, logins, tokens
     client         Registry: ping, retries, redirects, manifests, tags

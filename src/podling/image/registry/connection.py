@@ -7,61 +7,26 @@ import os
 import socket
 import ssl
 import threading
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from podling import __version__
+from podling import __version__, libraries
 from podling.errors import InvalidArgument, RegistryError, Unsupported, describe
-from podling.image.registry import http1
 from podling.record import Record
+
+libraries.add_site_packages()
+
+import urllib3  # noqa: E402
+from urllib3 import exceptions as faults  # noqa: E402
+
+urllib3.disable_warnings(faults.InsecureRequestWarning)  # who says --tls-verify=false knows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Protocol
-
-    class Headers(Protocol):
-        """An answer's header fields."""
-
-        def get(self, name: str, /) -> str | None:
-            """The values of a field as one text."""
-
-        def getlist(self, name: str, /) -> list[str]:
-            """All values of a field."""
-
-    class Response(Protocol):
-        """What http1's answers and urllib3's have in common."""
-
-        @property
-        def status(self) -> int:
-            """HTTP's status."""
-
-        @property
-        def headers(self) -> Headers:
-            """The header fields."""
-
-        @property
-        def length_remaining(self) -> int | None:
-            """Bytes that must follow."""
-
-        def read(self, size: int, /) -> bytes:
-            """Some bytes of the body."""
-
-        def release_conn(self) -> None:
-            """Let the connection serve the next request."""
-
-        def close(self) -> None:
-            """End the connection."""
-
-    class Pool(Protocol):
-        """Connections to servers, direct or by way of a proxy."""
-
-        def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None) -> Response:
-            """Send one request."""
-
-        def clear(self) -> None:
-            """Close what is kept."""
+    from typing import Any
 
 CERTIFICATE_DIRECTORIES = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
+CONNECTIONS = 8
 USER_AGENT = f"podling/{__version__}"
 
 
@@ -86,7 +51,7 @@ class ConnectionFault(RegistryError):
 class Answer:
     """What a server answered: its status and headers; the body is read as it comes."""
 
-    def __init__(self, response: Response, what: str, patience: Patience) -> None:
+    def __init__(self, response: urllib3.response.BaseHTTPResponse, what: str, patience: Patience) -> None:
         self._response = response
         self._what = what
         self._patience = patience
@@ -111,10 +76,8 @@ class Answer:
         """Up to ``size`` bytes of the body, b"" at its end; ConnectionFault where the connection breaks."""
         try:
             data = self._response.read(size)
-        except OSError as error:
+        except (faults.HTTPError, OSError) as error:
             raise fault(error, self._what, self._patience) from None
-        except http1.Broken as error:
-            raise ConnectionFault(f"{self._what}: connection broke: {error}") from None
         self._received += len(data)
         if not data and self._response.length_remaining:
             raise ConnectionFault(f"{self._what}: the answer ended after {self._received} of {self.length} bytes")
@@ -145,7 +108,7 @@ class Connection:
         self.patience = patience or Patience()
         self._certificates = cert_dir or certificate_directory(host)
         self._env = os.environ if env is None else env
-        self._pools: dict[tuple[str, bool], Pool] = {}
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._context: ssl.SSLContext | None = None      # made once: a forked process opens its own connections with it
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -155,13 +118,15 @@ class Connection:
         what = f'{method.capitalize()} "{_shown(url)}"'
         pool = self._pool(url)
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        chunked = body is not None and not isinstance(body, bytes)
         try:
-            response = pool.request(method, url, sent, body)
-        except (http1.NotConnected, http1.Broken, OSError) as error:
+            response = pool.urlopen(method, url, headers=sent, body=body, chunked=chunked, retries=False, redirect=False,
+                                    preload_content=False, decode_content=False)
+        except (faults.HTTPError, OSError) as error:
             raise fault(error, what, self.patience) from None
         return Answer(response, what, self.patience)
 
-    def _pool(self, url: str) -> Pool:
+    def _pool(self, url: str) -> urllib3.PoolManager:
         """The pool for a URL: by way of a proxy, or direct."""
         proxy, secure = proxy_for(url, self._env), url.startswith("https:")
         with self._lock:
@@ -172,15 +137,20 @@ class Connection:
                 pool = self._pools[proxy, secure] = self._open_pool(proxy, secure)
             return pool
 
-    def _open_pool(self, proxy: str, secure: bool) -> Pool:
-        if secure and self._context is None:     # plain HTTP needs none
-            self._context = tls_context(self._certificates, self.insecure)
-        context = self._context if secure else None
+    def _open_pool(self, proxy: str, secure: bool) -> urllib3.PoolManager:
+        timeout = urllib3.Timeout(connect=self.patience.connect, read=self.patience.read)
+        options: dict[str, Any] = {"num_pools": CONNECTIONS, "maxsize": CONNECTIONS, "timeout": timeout}
+        if secure:  # reading the system's certificates takes 20 ms, and plain HTTP needs none
+            if self._context is None:
+                self._context = tls_context(self._certificates, self.insecure)
+            options["ssl_context"] = self._context
         if not proxy:
-            return http1.Client(connect=self.patience.connect, read=self.patience.read, context=context)
-        from podling.image.registry.proxied import Proxied  # urllib3, 40 ms
-
-        return Proxied(proxy, self.patience, context)
+            return urllib3.PoolManager(**options)
+        parts = urlsplit(proxy)
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
+        return urllib3.ProxyManager(proxy, **options)
 
     def close(self) -> None:
         """Close all connections."""
@@ -194,28 +164,29 @@ class Connection:
 
 def fault(error: BaseException, what: str, patience: Patience) -> ConnectionFault:
     """The error for a request or a body that broke off."""
-    if isinstance(error, http1.NotConnected):
-        return _unconnected(error.__cause__ or error, what, patience)
-    if isinstance(error, ssl.SSLError):
-        return tls_fault(error, None, what)
-    if isinstance(error, TimeoutError) and error.errno is None:
-        return ConnectionFault(f"{what}: nothing received for {patience.read:g} seconds")
-    words = describe(error) if isinstance(error, OSError) else str(error)
-    return ConnectionFault(f"{what}: connection broke: {words[:200] or type(error).__name__}")
-
-
-def _unconnected(cause: BaseException, what: str, patience: Patience) -> ConnectionFault:
-    if isinstance(cause, socket.gaierror):
-        return ConnectionFault(f"{what}: lookup failed: {describe(cause)}", passing=cause.errno == socket.EAI_AGAIN)
-    if isinstance(cause, TimeoutError) and cause.errno is None:
+    while isinstance(error, faults.ProxyError) and isinstance(getattr(error, "original_error", None), Exception):
+        what, error = f"{what}: proxyconnect", error.original_error
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, faults.NewConnectionError):  # before the next: some versions of urllib3 take it for a time-out
+        if isinstance(cause, socket.gaierror):
+            return ConnectionFault(f"{what}: lookup failed: {describe(cause)}", passing=cause.errno == socket.EAI_AGAIN)
+        return ConnectionFault(f"{what}: connect: {describe(cause) if isinstance(cause, OSError) else error}")
+    if isinstance(error, faults.ConnectTimeoutError):
         return ConnectionFault(f"{what}: no connection within {patience.connect:g} seconds")
-    if isinstance(cause, OSError):
-        return ConnectionFault(f"{what}: connect: {describe(cause)}")
-    return ConnectionFault(f"{what}: {cause}", passing=False)             # a name that is none
+    if isinstance(error, faults.ReadTimeoutError):
+        return ConnectionFault(f"{what}: nothing received for {patience.read:g} seconds")
+    if isinstance(error, (faults.SSLError, ssl.SSLError)):
+        return _tls_fault(error, cause, what)
+    if isinstance(error, (faults.LocationParseError, faults.InvalidHeader)):
+        return ConnectionFault(f"{what}: {error}", passing=False)
+    inner = error.args[-1] if isinstance(error, faults.ProtocolError) and error.args else error
+    if isinstance(inner, faults.IncompleteRead):
+        return ConnectionFault(f"{what}: connection broke: the answer ended after {inner.partial} bytes")
+    words = describe(inner) if isinstance(inner, OSError) else str(inner)
+    return ConnectionFault(f"{what}: connection broke: {words[:200] or type(inner).__name__}")
 
 
-def tls_fault(error: BaseException, cause: BaseException | None, what: str) -> ConnectionFault:
-    """The error where TLS fails."""
+def _tls_fault(error: BaseException, cause: BaseException | None, what: str) -> ConnectionFault:
     inner = next((found for found in (cause, *error.args, error) if isinstance(found, ssl.SSLError)), None)
     if isinstance(inner, ssl.SSLCertVerificationError):
         return ConnectionFault(f"{what}: tls: failed to verify certificate: {inner.verify_message}", passing=False,
@@ -248,14 +219,13 @@ def certificate_directory(host: str, directories: tuple[str, ...] = CERTIFICATE_
 def tls_context(certificates: str, insecure: bool) -> ssl.SSLContext:
     """TLS as the system trusts it, with what a certs.d directory adds: ``*.crt`` CAs, ``*.cert`` with ``*.key`` ourselves."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_alpn_protocols(["http/1.1"])
+    if not insecure:
+        context.load_default_certs()         # 20 ms
     if hasattr(ssl, "VERIFY_X509_STRICT"):  # on by default from Python 3.13 on, and refuses what every other client takes
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    else:
-        context.load_default_certs()         # 20 ms
     if certificates:
         _load_certificates(context, certificates)
     return context
