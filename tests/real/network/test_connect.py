@@ -101,14 +101,14 @@ def test_a_killed_name_server_comes_back(ready: World, healing: str) -> None:
 
     ready.run("podling", "run", "-d", "--name", "peer", "--network", "named", "bb", *SERVE)
     ready.run("podling", "run", "-d", "--name", "c", "--network", "named", "bb", "sleep", "1000")
-    assert known()
+    ready.wait_until(known, "the name server answers")       # it is started in the background
     ready.run("pkill", "-9", "-f", "^[^ ]*aardvark-dns --config")
     assert not known()
     if healing == "change":
         ready.run("podling", "run", "--rm", "--network", "named", "bb", "true")
     else:
         ready.run("podling", "network", "reload", "peer")
-    assert known()
+    ready.wait_until(known, "the name server answers again")
     ready.run("podling", "rm", "-f", "-t", "0", "c", "peer")
     ready.assert_nothing_left()
 
