@@ -239,7 +239,8 @@ class World:
             for directory, names, _ in os.walk(cgroup) for name in names if name.startswith("libpod-")
         }
         seen["directory"] = {
-            f"{top}/{name}" for top in ("/run", "/var/lib/containers") for directory, names, files in os.walk(self.path(top))
+            f"{directory.removeprefix(str(self.path('')))}/{name}" for top in ("/run", "/var/lib/containers")
+            for directory, names, files in os.walk(self.path(top))
             for name in (*names, *files) if _is_container_id(name) and not any(
                 part in ("layers", "blobs") or part.startswith(("overlay", "vfs")) for part in directory.split("/"))
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from podling import log
 from podling.engine import steps, volumes
@@ -11,7 +10,6 @@ from podling.engine.engine import Engine
 from podling.engine.start import clean_up, remove_run_directory
 from podling.errors import InUse, PodlingError, explain
 
-EXIT_FILE_SECONDS = 300                      # how long the exit code of a removed container can still be asked for
 _LOCK = "container-"                          # before the id in a lock's name
 
 
@@ -54,15 +52,13 @@ def _run_directories(engine: Engine, known: set[str]) -> None:
 
 
 def _exit_files(engine: Engine, known: set[str]) -> None:
-    oldest = time.time() - EXIT_FILE_SECONDS
-    for name in _listing(engine.paths.exits):
-        path = f"{engine.paths.exits}/{name}"
-        if name not in known:
+    """conmon's words about containers that exist no longer: what they ended with is kept in the database."""
+    for name in set(_listing(engine.paths.exits)) - known:
+        if engine.database.row("SELECT 1 FROM containers WHERE id = ?", name) is None:
             try:
-                if os.stat(path).st_mtime < oldest:
-                    os.unlink(path)
+                os.unlink(f"{engine.paths.exits}/{name}")
             except FileNotFoundError:
-                continue
+                continue                     # by its own clean-up
 
 
 def _listing(directory: str) -> list[str]:

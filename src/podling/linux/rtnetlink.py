@@ -106,6 +106,12 @@ def up(index: int) -> Request:
     return Request(_NEWLINK, _ifinfo(index, flags=_UP, change=_UP), what="bringing an interface up")
 
 
+def pin(link: Link) -> Request:
+    """An interface's hardware address is the one that was set: that of a bridge follows its ports no longer."""
+    return Request(_NEWLINK, _ifinfo(link.index) + attribute(_ADDRESS, bytes_of_mac(link.mac_address)),
+                   what=f"keeping the hardware address of {link.name}")
+
+
 def delete_link(index: int) -> Request:
     """Delete an interface, and with it its peer; one that is gone is fine."""
     return Request(_DELLINK, _ifinfo(index), what="deleting an interface", fine=(ENODEV,))

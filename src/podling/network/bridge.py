@@ -167,7 +167,7 @@ def _bridge(route: netlink.Connection, network: Network) -> int:
         raise PodlingError(f"creating the bridge {network.interface}: it was deleted at once")
     _host_settings(network)
     route.run([rtnetlink.add_address(found.index, subnet.gateway, parse_subnet(subnet.subnet).prefix)
-               for subnet in network.subnets if subnet.gateway] + [rtnetlink.up(found.index)])
+               for subnet in network.subnets if subnet.gateway] + [rtnetlink.pin(found), rtnetlink.up(found.index)])
     return found.index
 
 

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podling.model import Network
 
+PID_FILE = "aardvark.pid"
+
 
 def tell_servers(network: Network, *, runroot: str) -> None:
     """The running server asks these servers for the network's containers. The caller holds netavark's lock."""
@@ -31,10 +33,19 @@ def tell_servers(network: Network, *, runroot: str) -> None:
         process.kill(*running, process.SIGHUP)
 
 
+def forget_dead(directory: str) -> None:
+    """Where the server was killed its pid file goes: netavark would take whoever has that pid by now for it, and start none."""
+    if server(directory) is None:
+        try:
+            os.unlink(f"{directory}/{PID_FILE}")
+        except FileNotFoundError:
+            pass  # it ended in order, or never ran
+
+
 def server(directory: str) -> tuple[int, int] | None:
     """(pid, start time) of the server that uses this directory, None where it has ended."""
     try:
-        pid = int(files.read_bytes(f"{directory}/aardvark.pid", 32))
+        pid = int(files.read_bytes(f"{directory}/{PID_FILE}", 32))
         start = process.start_time(pid)
         words = files.read_bytes(f"/proc/{pid}/cmdline", 1 << 14)
     except (FileNotFoundError, ProcessLookupError, ValueError):

@@ -12,7 +12,7 @@ import os
 
 from podling import jsontext, log
 from podling.errors import PodlingError, explain
-from podling.linux import files, mounts, process
+from podling.linux import files, mounts, netlink, process, rtnetlink
 from podling.linux.locks import Lock
 from podling.network import dns, hostside, namespaces, plan
 from podling.network.networks import to_json
@@ -37,12 +37,14 @@ _WORDS = ("begun", "setup")
 class Pending:
     """netavark while it connects a container."""
 
-    def __init__(self, container_id: str, joined: Iterable[Joined], runroot: str) -> None:
+    def __init__(self, container_id: str, joined: tuple[Joined, ...], runroot: str) -> None:
         self._begun, self._done = (_kept(word, container_id, runroot) for word in _WORDS)
         self._planned = {each.network.name: plan.status(each) for each in joined}
         self._lock: Held | None = _lock(runroot)
         self._lock.__enter__()
         self._child: process.Child | None = None
+        self._runroot = runroot
+        self._bridges = tuple(each.network.interface for each in joined if each.network.driver == "bridge")
 
     def begin(self, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> None:
         """Start netavark; its request is on disk before."""
@@ -60,6 +62,7 @@ class Pending:
                 raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
             found = {name: _status(answer.get(name) or {}, planned) for name, planned in self._planned.items()}
             _keep(self._begun, self._done, {name: status.mac_address for name, status in found.items()})
+            _pin(self._bridges, self._runroot)
         finally:
             self.abandon()
         return found
@@ -75,6 +78,20 @@ class Pending:
         if self._lock is not None:
             self._lock.__exit__(None, None, None)
             self._lock = None
+
+
+def _pin(bridges: Iterable[str], runroot: str) -> None:
+    """The bridges keep their hardware addresses, which otherwise follow the lowest of their ports'.
+
+    netavark leaves them so: then a container that comes or goes changes the address under which the others know their gateway.
+    """
+    def pin() -> None:
+        with netlink.Connection(netlink.ROUTE) as route:
+            links = [rtnetlink.find_link(route, name) for name in bridges]
+            route.run([rtnetlink.pin(link) for link in links if link is not None])
+
+    if bridges:
+        namespaces.inside(hostside.netns_of(runroot), pin)
 
 
 def begin(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, ports: tuple[PortMapping, ...], *,
@@ -180,6 +197,7 @@ def reload(container_id: str, netns: str, *, conf: ContainersConf, runroot: str)
     with _lock(runroot):
         _call("teardown", netns, request, conf, runroot)     # of what was flushed it finds nothing, and says so
         failure = _call("setup", netns, request, conf, runroot)
+        _pin([network["network_interface"] for network in request["network_info"].values() if network["driver"] == "bridge"], runroot)
     if failure is not None:
         raise failure
     return True
@@ -268,6 +286,7 @@ def _lock(runroot: str) -> Held:
 
 def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> process.Child:
     program = find_helper("netavark", conf)
+    dns.forget_dead(f"{runroot}/networks/aardvark-dns")
     host = hostside.netns_of(runroot)
     argv = [program, "--config", f"{runroot}/networks", "--rootless", "false", "--aardvark-binary",
             find_helper("aardvark-dns", conf, needed=False) or "aardvark-dns", verb, netns]
