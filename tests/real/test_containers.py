@@ -226,3 +226,15 @@ def test_a_port_in_use_is_named_with_its_owner(podling: Callable[..., str]) -> N
     assert "bind: address already in use" in text
     assert "container first has it" in text.lower()
     assert podling("ps", "-a", "--format", "{{.Names}}") == "first\n"
+
+
+def test_isolation_that_is_not_there_is_not_promised(world: World, podling: Callable[..., str], tmp_path: Path) -> None:
+    run = ("podling", "run", "--rm", "--network", "none")
+    for words, env, said in (((), {"PODMAN_USERNS": "auto"}, "the user namespace mode auto, asked for by the environment variable"),
+                             (("--userns", "host"), {"PODMAN_USERNS": "auto"}, ""), ((), {"PODMAN_USERNS": "host"}, ""),
+                             (("-v", f"{tmp_path}:/x:U"), {}, "the option U of the mount at /x is not available yet"),
+                             (("-v", "named:/x:U"), {}, "the option U of the mount at /x"),
+                             (("-v", f"{tmp_path}:/x:idmap"), {}, "the option idmap of the mount at /x")):
+        done = world.run(*run, *words, "bb", "true", check=False, env=env)
+        assert (done.returncode, said in done.stderr) == (125 if said else 0, True), done.stderr
+    assert podling("volume", "ls", "-q") == ""

@@ -27,7 +27,7 @@ def strange_mount(config: ContainerConfig, facts: Facts) -> str:
         plain = mount.kind == "bind" and not mount.chown and not mount.overlay and mount.idmap is None
         if plain and "ro" not in mount.options and _is_closed(mount.source, facts):
             return (f"the container's user {facts.uid}:{facts.gid} cannot write to {mount.source}, which is yours: "
-                    f"--userns=keep-id:uid={facts.uid},gid={facts.gid} lets it act as you")
+                    "--user 0:0 lets it act as you")
     return ""
 
 

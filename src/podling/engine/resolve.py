@@ -78,6 +78,19 @@ def check(options: CreateOptions) -> None:
         raise InvalidArgument(f"--userns {options.user_ns.mode} is not available yet", hint="leave it out, or say --userns host")
     if options.uid_map or options.gid_map:
         raise InvalidArgument("--uidmap and --gidmap are not available yet")
+    for mount in options.mounts:
+        if mount.kind in ("bind", "volume") and (mount.chown or mount.idmap == ""):
+            raise InvalidArgument(f"the option {'U' if mount.chown else 'idmap'} of the mount at {mount.destination} is not available yet",
+                                  hint="change the owner of the source with chown, or leave the option out")
+
+
+def _check_configured_user_namespace(options: CreateOptions, conf: ContainersConf, host: Surroundings) -> None:
+    """Whoever has asked for isolation somewhere does not silently get none."""
+    for mode, place in ((host.environ.get("PODMAN_USERNS", ""), "the environment variable PODMAN_USERNS"),
+                        (conf.userns, "userns in containers.conf")):
+        if options.user_ns is None and mode not in ("", "host"):
+            raise InvalidArgument(f"the user namespace mode {mode}, asked for by {place}, is not available yet",
+                                  hint="say --userns host to do without")
 
 
 def _check_network(options: CreateOptions) -> None:
@@ -113,6 +126,7 @@ def _check_resources(options: CreateOptions) -> None:
 
 def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> ContainerConfig:
     """The container that results; pure. ``image`` is None for ``--rootfs``."""
+    _check_configured_user_namespace(options, conf, host)
     command, entrypoint, arguments = _command(options, image)
     net_ns, networks = _network(options, conf, rootless=host.rootless)
     hostname = _hostname(options, net_ns, host)

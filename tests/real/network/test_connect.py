@@ -142,3 +142,24 @@ def test_a_refused_address_leaves_nothing(ready: World) -> None:
     assert "inet 10.88." in ready.run("podling", "exec", "c", "ip", "addr", "show", "eth0").stdout
     ready.run("podling", "rm", "-f", "-t", "0", "c")
     ready.assert_nothing_left()
+
+
+@pytest.mark.parametrize("network", ["plain", "named"])
+def test_a_bridge_keeps_its_hardware_address(ready: World, network: str) -> None:
+    """It would follow the lowest of its ports', and the others would look for their gateway in vain."""
+    bridge = ready.run("podling", "network", "inspect", "--format", "{{.NetworkInterface}}", network).stdout.strip()
+
+    def gateway() -> str:
+        return ready.run("ip", "-br", "link", "show", bridge).stdout.split()[2]
+
+    ready.run("podling", "run", "-d", "--name", "c", "--network", network, "bb", "sleep", "1000")
+    before = gateway()
+    assert before.count(":") == 5
+    for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"):
+        ready.run("podling", "run", "--rm", "--network", f"{network}:mac={mac}", "bb", "true")
+        ready.run("podling", "run", "-d", "--name", "other", "--network", network, "bb", "sleep", "1000")
+        assert gateway() == before
+        ready.run("podling", "rm", "-f", "-t", "0", "other")
+        assert gateway() == before
+    ready.run("podling", "rm", "-f", "-t", "0", "c")
+    ready.assert_nothing_left()

@@ -89,7 +89,7 @@ def test_directory_that_only_the_caller_may_write(tmp_path: Path) -> None:
     config = decided(mounts=(Mount(kind="bind", source=str(tmp_path), destination="/d"),))
     facts = Facts(rootfs="/", uid=5, gid=6)
     assert strange_mount(config, facts) == (f"the container's user 5:6 cannot write to {tmp_path}, which is yours: "
-                                            "--userns=keep-id:uid=5,gid=6 lets it act as you")
+                                            "--user 0:0 lets it act as you")
     assert strange_mount(config, facts.replace(uid=0)) == ""
     assert strange_mount(config.replace(uid_map=("0:1:10",)), facts) == ""
     os.chown(tmp_path, 0, 6)
