@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,10 @@ def start(cgroup):
     os.close(reader)
     cgroups.enter(cgroup, pid)               # into all hierarchies, before it has a child
     os.close(writer)
+    deadline = time.monotonic() + 5
+    while not Path(f"/proc/{pid}/task/{pid}/children").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
     return pid
 
 
