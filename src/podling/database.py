@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from _sqlite3 import DatabaseError, Error, IntegrityError, OperationalError, connect  # the package around it imports datetime: 2 ms
 
 from podling.errors import Corrupt, PodlingError
+from podling.sqlite import DatabaseError, Error, IntegrityError, OperationalError, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
