@@ -263,12 +263,21 @@ def _special(words: list[str], said: dict[str, Any], out: Writer, err: Writer) -
         return _show_help([word for word in words[1:] if not word.startswith("-")], out)
     from podling.cli.completion import complete
 
-    context = Context(_globals(said), program=PROGRAM, out=out, err=err)
+    context = Context(_globals({**said, **_typed(words[1:-1])}), program=PROGRAM, out=out, err=err)
     try:
         out.write(complete(context, words[1:], describe=words[0] == "__complete"))
     finally:
         context.close()
     return 0
+
+
+def _typed(words: list[str]) -> dict[str, Any]:
+    """The program's options on a command line that is being typed: whose containers and images are offered."""
+    try:
+        said = scan((*OWN_FLAGS, *INHERITED_FLAGS), words, path=PROGRAM, interspersed=False).options
+    except (HelpRequested, InvalidArgument):     # not yet whole
+        return {}
+    return {name: value for name, value in said.items() if name not in ("version", "out", "noout", "log_level", "debug")}
 
 
 def _group_flags(group: str, rest: list[str], said: dict[str, Any]) -> tuple[str, list[str]]:
