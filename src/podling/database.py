@@ -162,6 +162,12 @@ MIGRATIONS = (
         PRIMARY KEY (image_id, digest)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE blob_annotations (             -- what a layer's descriptor says beside digest and size: where its table of contents is
+        digest TEXT PRIMARY KEY,
+        annotations TEXT NOT NULL               -- JSON
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -320,8 +320,10 @@ def _push_local(engine: Engine, entry: dict[str, Any], target: _Repository, opti
     if found is None:
         raise NoSuchImage(f"{entry['digest']}: the image that the list names is not here any more",
                           hint="take it out with 'podling manifest remove', or push with --all=false")
+    compression = options.compression_format or engine.conf.compression_format or "gzip"
+    transfers.check_compression(compression, options.format or "")
     push_ = Push(engine.images, found, target.wanted.replace(digest=""), target.access, by_digest=True,
-                 compression=options.compression_format or engine.conf.compression_format or "gzip",
+                 compression=compression,
                  progress=options.progress or transfer.ignore_progress)
     digest = push_.run()
     content, media_type = push_.written

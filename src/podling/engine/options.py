@@ -81,7 +81,7 @@ class SigningOptions(Record):
 class PushOptions(Record):
     """``push``: an image to a destination."""
 
-    compression_format: str | None = None    # gzip, zstd
+    compression_format: str | None = None    # gzip, zstd, zstd:chunked
     compression_level: int | None = None
     force_compression: bool | None = None
     format: str | None = None                # oci, v2s2

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from podling.model import Image
     from podling.values.reference import Reference
 
+COMPRESSIONS = ("gzip", "zstd", "zstd:chunked")
 POLICIES = ("always", "missing", "never", "newer", "ifnewer", "ifmissing")
 
 
@@ -330,8 +331,7 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
     wanted = wanted if wanted.digest else wanted.with_tag()
     endpoint = registries.configured().push_endpoint(wanted)
     compression = options.compression_format or engine.conf.compression_format or "gzip"
-    if compression not in ("gzip", "zstd"):
-        raise Unsupported(f"compression format {compression} is not available yet", hint="use gzip or zstd")
+    check_compression(compression, options.format or "")
     signing = trust.signing(options.signing, wanted, endpoint.reference)
     from podling.image.pushing import Push
 
@@ -344,6 +344,14 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
     if options.digest_file:
         write_atomic(options.digest_file, digest.encode(), 0o644)
     return digest
+
+
+def check_compression(compression: str, form: str) -> None:
+    """InvalidArgument for a format that we do not write, or that the manifest's form cannot describe."""
+    if compression not in COMPRESSIONS:
+        raise InvalidArgument(f'unknown compression format "{compression}"', hint=f"one of {', '.join(COMPRESSIONS)}")
+    if compression == "zstd:chunked" and form == "v2s2":
+        raise InvalidArgument("zstd:chunked layers need annotations, which Docker's manifests have not", hint="push with --format oci")
 
 
 def _check_unsigned(engine: Engine, image: Image) -> None:

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+from podling import jsontext
 from podling.errors import InvalidArgument, RegistryError
 from podling.image import digests, manifest, workers
+from podling.image.chunked.toc import CHECKSUM
 from podling.image.compression import preload
 from podling.image.manifest import LAYER_TYPES, Descriptor, Manifest
 from podling.image.registry import blobs
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from podling.image.chunked.writing import Chunked
     from podling.image.remote import Access
     from podling.image.signatures.signing import Signing
     from podling.model import Image
@@ -27,7 +30,28 @@ if TYPE_CHECKING:
     from podling.values.reference import Reference
 
 WORKERS = 2
+CHUNKED = "zstd:chunked"                      # zstd with a table of contents, which the descriptor's annotations tell of
 SMALL = 4 << 20                              # bytes of a layer that is sent in one request, not in two
+
+
+class Blob:
+    """A layer's tar on its way out, iterated over once; then ``annotations`` are what its descriptor says beside digest and size."""
+
+    def __init__(self, tar: Iterator[bytes], compression: str, level: int | None) -> None:
+        self.annotations: dict[str, str] = {}
+        self._pieces = tar
+        self._chunked: Chunked | None = None
+        if compression == CHUNKED:
+            from podling.image.chunked.writing import Chunked
+
+            self._chunked = Chunked(tar, level)
+        elif compression:
+            self._pieces = compressed(tar, compression, level)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._chunked or self._pieces
+        if self._chunked is not None:
+            self.annotations = self._chunked.annotations
 
 
 class Push:
@@ -36,7 +60,7 @@ class Push:
     def __init__(self, images: Images, image: Image, reference: Reference, access: Access, *, compression: str = "gzip",
                  level: int | None = None, force: bool = False, form: str = "", signing: Signing | None = None,
                  by_digest: bool = False, progress: Callable[..., None]) -> None:
-        """``compression``: gzip, zstd or "" for none; ``force``: forms of another compression do not count;
+        """``compression``: gzip, zstd, zstd:chunked or "" for none; ``force``: forms of another compression do not count;
         ``form``: oci, v2s2, or "" for the image's own. ``by_digest``: no tag is written, a list will name the manifest."""
         self.images = images
         self.image = image
@@ -51,10 +75,14 @@ class Push:
         self.progress = progress
         self.own = [(stored, manifest.parse_manifest(stored.content, stored.media_type)) for stored in images.manifests(image)
                     if stored.media_type not in manifest.INDEX_TYPES]
-        self.is_docker = {"oci": False, "v2s2": True}.get(form, image.media_type != manifest.OCI_MANIFEST)
+        self.is_docker = {"oci": False, "v2s2": True}.get(form, image.media_type != manifest.OCI_MANIFEST and not self._is_chunked)
         self.layers = images.layers(image)
         self.repository = f"{reference.registry}/{reference.repository}"
         self.registry = access.open(reference.registry)
+
+    @property
+    def _is_chunked(self) -> bool:
+        return self.compression == CHUNKED
 
     def run(self) -> str:
         """Send the image; the digest of its manifest."""
@@ -72,8 +100,8 @@ class Push:
         preload()
         from podling.store.archive import pack  # noqa: F401  before the fork, not in each child
 
-        sent = [Descriptor(media_type=media_type, digest=digest, size=size)
-                for digest, size, media_type in workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)]
+        sent = [Descriptor(media_type=media_type, digest=digest, size=size, annotations=annotations)
+                for digest, size, media_type, annotations in workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)]
         self._remember(sent)
         content, media_type = self._manifest(tuple(sent))
         self._config()
@@ -103,14 +131,18 @@ class Push:
         for _, parsed in self.own:
             if len(parsed.layers) == len(self.layers):
                 found.setdefault(parsed.layers[number].digest, parsed.layers[number])
-        rows = self.images.database.rows("SELECT digest, size, media_type FROM blobs WHERE diff_id = ?", diff_id)
-        for digest, size, media_type in rows:
-            found.setdefault(digest, Descriptor(media_type=media_type, digest=digest, size=size))
+        rows = self.images.database.rows("SELECT digest, size, media_type, annotations FROM blobs LEFT JOIN blob_annotations "
+                                         "USING (digest) WHERE diff_id = ?", diff_id)
+        for digest, size, media_type, said in rows:
+            found.setdefault(digest, Descriptor(media_type=media_type, digest=digest, size=size,
+                                                annotations=jsontext.loads(said) if said else {}))
         prefix = self.reference.registry + "/"
         usable = []
         for descriptor in found.values():
             kind = LAYER_TYPES.get(descriptor.media_type)
-            if kind is None or (self.force and kind != self.compression):
+            has_table = CHECKSUM in descriptor.annotations
+            if kind is None or (self.force and (CHUNKED if has_table else kind) != self.compression) or (
+                    self._is_chunked and kind == "zstd" and not has_table):
                 continue
             places = [place.removeprefix(prefix) for (place,) in self.images.database.rows(
                 "SELECT repository FROM blob_locations WHERE digest = ? AND repository LIKE ?", descriptor.digest, prefix + "%")]
@@ -128,19 +160,21 @@ class Push:
             if any(self._mounted(descriptor, place) for place in places):
                 tell(result="skipped: already exists")
                 return self._kept(descriptor)
+        made: list[Blob] = []                # one for each try
         if self.layers[number].tar_size <= SMALL:
-            content = b"".join(self._stream(number, tell))
+            content = b"".join(self._begin(number, tell, made))
             digest, size = digests.digest_of(content), len(content)
             blobs.upload_bytes(self.registry, repository, content, digest)
         else:
-            digest, size = blobs.upload_stream(self.registry, repository, lambda: self._stream(number, tell),
+            digest, size = blobs.upload_stream(self.registry, repository, lambda: self._begin(number, tell, made),
                                                self.layers[number].diff_id)
         tell(result="done")
-        return [digest, size, manifest.layer_type(docker=self.is_docker, compression=self.compression)]
+        kind = manifest.layer_type(docker=self.is_docker, compression="zstd" if self._is_chunked else self.compression)
+        return [digest, size, kind, made[-1].annotations]
 
     def _kept(self, descriptor: Descriptor) -> list[Any]:
         kind = manifest.layer_type(docker=self.is_docker, compression=LAYER_TYPES[descriptor.media_type])
-        return [descriptor.digest, descriptor.size, kind]
+        return [descriptor.digest, descriptor.size, kind, descriptor.annotations]
 
     def _mounted(self, descriptor: Descriptor, place: str) -> bool:
         try:
@@ -148,9 +182,9 @@ class Push:
         except RegistryError:
             return False                      # without the right to read there it is uploaded
 
-    def _stream(self, number: int, tell: Callable[..., None]) -> Iterator[bytes]:
-        tar = self._counted(self.images.open_tar(self.image, self.layers[number]), tell)
-        return compressed(tar, self.compression, self.level) if self.compression else tar
+    def _begin(self, number: int, tell: Callable[..., None], made: list[Blob]) -> Iterator[bytes]:
+        made.append(Blob(self._counted(self.images.open_tar(self.image, self.layers[number]), tell), self.compression, self.level))
+        return iter(made[-1])
 
     @staticmethod
     def _counted(tar: Iterator[bytes], tell: Callable[..., None]) -> Iterator[bytes]:
@@ -188,5 +222,8 @@ class Push:
             for descriptor, layer in zip(sent, self.layers, strict=True):
                 database.run("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)",
                              descriptor.digest, layer.diff_id, descriptor.size, descriptor.media_type)
+                if descriptor.annotations:
+                    database.run("INSERT OR IGNORE INTO blob_annotations (digest, annotations) VALUES (?, ?)", descriptor.digest,
+                                 jsontext.dumps(descriptor.annotations))
                 database.run("INSERT OR IGNORE INTO blob_locations (digest, repository) VALUES (?, ?)", descriptor.digest,
                              self.repository)

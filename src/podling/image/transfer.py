@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from podling import log
+from podling import jsontext, log
 from podling.database import Database
 from podling.errors import Corrupt, PodlingError, SignatureRejected, explain
 from podling.image import workers
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     Progress = Callable[..., None]
 
 WORKERS = 4
+ZSTD_CHUNKED = "io.github.containers.zstd-chunked.manifest-checksum"
+ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
+TABLES = (ZSTD_CHUNKED, ESTARGZ)             # annotations of layers that have a table of contents
 _PARENT_PAUSE = 0.005                        # seconds between two looks for a layer that another process stores
 
 
@@ -168,8 +171,11 @@ def _remember_blobs(database: Database, found: Found, repository: str) -> None:
     """Keep which compressed blob is which layer, and where it is: a push sends none that a registry has."""
     rows = [(descriptor.digest, diff_id, descriptor.size, descriptor.media_type)
             for descriptor, diff_id in zip(found.layers, found.diff_ids, strict=True) if LAYER_TYPES.get(descriptor.media_type)]
+    tables = [(descriptor.digest, jsontext.dumps(descriptor.annotations)) for descriptor in found.layers
+              if any(name in descriptor.annotations for name in TABLES)]
     with database.transaction():
         database.run_many("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)", rows)
+        database.run_many("INSERT OR IGNORE INTO blob_annotations (digest, annotations) VALUES (?, ?)", tables)
         if repository:
             database.run_many("INSERT OR IGNORE INTO blob_locations (digest, repository) VALUES (?, ?)",
                               [(row[0], repository) for row in rows])

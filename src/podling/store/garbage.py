@@ -46,7 +46,8 @@ def collect_layers(database: Database, graphroot: str, *, empty: bool = True) ->
             with database.durable():
                 database.run(f"DELETE FROM layers WHERE {unused}")  # noqa: S608
                 database.run("DELETE FROM blobs WHERE diff_id NOT IN (SELECT diff_id FROM layers)")
-                database.run("DELETE FROM blob_locations WHERE digest NOT IN (SELECT digest FROM blobs)")
+                for table in ("blob_locations", "blob_annotations"):
+                    database.run(f"DELETE FROM {table} WHERE digest NOT IN (SELECT digest FROM blobs)")  # noqa: S608
         known = {key for (key,) in database.rows("SELECT key FROM layers")}
         _move_unknown(f"{graphroot}/layers", known, graphroot)
 

@@ -161,7 +161,7 @@ PUSH = Command(
     "Pushes manifest lists and image indexes to registries.",
     (
         Flag("--all", help="also push the images in the list", kind="bool", default_text="true"), *_REGISTRY,
-        Flag("--compression-format", help="compression format to use", choices=("gzip", "zstd")),
+        Flag("--compression-format", help="compression format to use", choices=("gzip", "zstd", "zstd:chunked")),
         Flag("--digestfile", help="after copying the image, write the digest of the resulting digest to the file", complete="files"),
         Flag("--format", "-f", "manifest type (oci or v2s2) to attempt to use when pushing the manifest list (default is manifest "
              "type of source)"),

@@ -99,7 +99,7 @@ PUSH = Command(
         Flag("--compress", kind="bool", noop=True,
              help="Compress tarball image layers when pushing to a directory using the 'dir' transport. (default is same "
                   "compression type as source)"),
-        Flag("--compression-format", help="compression format to use", default_text="gzip", choices=("gzip", "zstd")),
+        Flag("--compression-format", help="compression format to use", default_text="gzip", choices=("gzip", "zstd", "zstd:chunked")),
         Flag("--compression-level", help="compression level to use", kind="int"),
         _CREDS,
         Flag("--digestfile", help="Write the digest of the pushed image to the specified file", complete="files"),
