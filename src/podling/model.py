@@ -125,6 +125,11 @@ class ContainerConfig(Record):
     systemd: str = "true"                    # true, false, always
     passwd: bool = True
     passwd_entry: str = ""
+    group_entry: str = ""
+    host_users: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()           # ids of containers that run before it does
+    sd_notify: str = "container"             # container, conmon, ignore
+    personality: str = ""
     tz: str = ""
     annotations: dict[str, str] = {}
     labels: dict[str, str] = {}
@@ -160,11 +165,15 @@ class ContainerConfig(Record):
     manage_hosts: bool = True
     manage_resolv_conf: bool = True
     manage_hostname: bool = True
+    hosts_file: str = ""                     # a path, "image", "none"; "": as configured
+    chroot_dirs: tuple[str, ...] = ()
     # mounts and devices
     mounts: tuple[Mount, ...] = ()           # volumes by name; anonymous ones are named by now; destinations clean
     devices: tuple[Device, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     shm_size: int = 65536000
+    shm_size_systemd: int = 0                # bytes; 0: no limit of its own
+    rdt_class: str = ""
     # limits
     resources: Resources = Resources()
     ulimits: tuple[Ulimit, ...] = ()
@@ -222,6 +231,7 @@ class Facts(Record):
     netns: str = ""                          # path; "" where the network namespace is not ours
     network: dict[str, NetworkStatus] = {}   # network name -> status
     etc_files: dict[str, str] = {}           # path in the container -> host file
+    notify: str = ""                         # directory of conmon's notify socket, where a service manager listens
     shm: str = ""                            # host path of /dev/shm's tmpfs
     uid: int = 0                             # of the container's user
     gid: int = 0

@@ -28,7 +28,7 @@ def run(engine: Engine, container: Container, options: RunOptions, *, stdin: boo
     """
     try:
         if options.detach:
-            start(engine, container)
+            start(engine, container, preserve_fds=options.preserve_fds)
             return 0
         return _run_attended(engine, container, options, stdin)
     except (PodlingError, OSError):
@@ -48,7 +48,7 @@ def _discard_unstarted(engine: Engine, container: Container) -> None:
 
 
 def _run_attended(engine: Engine, container: Container, options: RunOptions, stdin: bool | None) -> int:
-    with Prepared(engine, container, attended=True) as prepared:
+    with Prepared(engine, container, attended=True, preserve_fds=options.preserve_fds) as prepared:
         if prepared.already is not None:
             raise WrongState(f"container {container.id} is already running: container state improper",
                              hint=f"podling attach {container.name}")

@@ -19,7 +19,7 @@ from podling.image import digests, manifest
 from podling.image.importing import change_config
 from podling.image.manifest import Descriptor, Manifest
 from podling.image.platforms import host_platform
-from podling.linux.files import write_all, write_atomic
+from podling.linux.files import read_bytes, write_all, write_atomic
 from podling.record import Record
 from podling.store.archive.writer import TarOptions, tar_tree
 from podling.values.reference import parse
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from podling.store.layers import Layer
 
 FORMATS = {"oci": manifest.OCI_MANIFEST, "docker": manifest.DOCKER_MANIFEST}
+_CONFIG_LIMIT = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OWN_VARIABLES = ("HOME=", "HOSTNAME=")          # of this container, not of the image
 
@@ -44,6 +45,7 @@ class CommitOptions(Record):
 
     author: str = ""
     changes: tuple[str, ...] = ()
+    config: dict[str, Any] = {}                  # of an image: what it says counts more than the container's
     format: str = "oci"
     message: str = ""
     iidfile: str = ""                            # gets the image's id
@@ -51,6 +53,24 @@ class CommitOptions(Record):
     pause: bool | None = None
     squash: bool = False
     progress: Callable[..., None] | None = None
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The file of ``--config``: an image's ``config`` in JSON."""
+    try:
+        found = jsontext.loads(read_bytes(path, _CONFIG_LIMIT))
+    except OSError as error:
+        raise InvalidArgument(f"reading image configuration: {explain(error)}") from None
+    except ValueError as error:
+        raise InvalidArgument(f"parsing image configuration from \"{path}\": {error}") from None
+    lists, texts = ("Cmd", "Entrypoint", "Env", "OnBuild"), ("User", "WorkingDir", "StopSignal", "Hostname", "Domainname")
+    kinds = {**dict.fromkeys(lists, list), **dict.fromkeys(texts, str), **dict.fromkeys(("Labels", "Volumes", "ExposedPorts"), dict)}
+    if not isinstance(found, dict):
+        raise InvalidArgument(f"parsing image configuration from \"{path}\": it is not an object")
+    for name, kind in kinds.items():
+        if not isinstance(found.get(name) or kind(), kind):
+            raise InvalidArgument(f"parsing image configuration from \"{path}\": {name} is of the wrong type")
+    return {name: found[name] for name in kinds if found.get(name)}
 
 
 def check(options: CommitOptions) -> None:
@@ -217,6 +237,8 @@ def _container_config(config: ContainerConfig, base: dict[str, Any], options: Co
     if options.include_volumes:
         volumes: dict[str, Any] = {mount.destination: {} for mount in config.mounts if mount.kind in ("volume", "bind")}
         said["Volumes"] = {**(base.get("Volumes") or {}), **volumes}
+    for key, value in options.config.items():
+        said[key] = {**said.get(key, base.get(key) or {}), **value} if isinstance(value, dict) else value
     for key, value in said.items():
         found.pop(key, None)
         if value:

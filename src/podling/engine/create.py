@@ -20,6 +20,7 @@ from podling.undo import Undo
 from podling.values.mounts import Mount
 
 ENVIRONMENT_FILE_LIMIT = 1 << 20
+SECCOMP_LABEL = "io.containers.seccomp.profile"
 
 
 def create(engine: Engine, options: CreateOptions) -> Container:
@@ -32,7 +33,7 @@ def create(engine: Engine, options: CreateOptions) -> Container:
         name = _free_name(engine, options)
         image, image_config, image_name = _image(engine, options)
         surroundings = _surroundings(engine, options, image, name, image_name)
-        config = resolve(options, image_config, engine.conf, surroundings)
+        config = _with_image_seccomp(engine, options, resolve(options, image_config, engine.conf, surroundings))
         _check_sources(config)
         _tell_discarded(options, config)
         config = _publish(_on_networks(engine, config))
@@ -55,10 +56,23 @@ def _make(engine: Engine, config: ContainerConfig, undo: Undo) -> Container:
                 undo.callback(volumes.remove, engine, volume.name)
         engine.filesystems.make(config.id)
         undo.callback(engine.filesystems.remove, config.id)
+        if config.security.seccomp == _image_seccomp(engine, config):
+            write_atomic(config.security.seccomp, config.labels[SECCOMP_LABEL].encode(), 0o600)
         container = summary(config)
         engine.containers.add(container, config, needs=_needs(config), images=images,
                               volumes=[m.source for m in config.mounts if m.kind == "volume"])
     return container
+
+
+def _with_image_seccomp(engine: Engine, options: CreateOptions, config: ContainerConfig) -> ContainerConfig:
+    """``--seccomp-policy=image``: the profile that the image's label holds, which is kept beside the container."""
+    if options.seccomp_policy != "image" or options.security.seccomp or SECCOMP_LABEL not in config.labels:
+        return config
+    return config.replace(security=config.security.replace(seccomp=_image_seccomp(engine, config)))
+
+
+def _image_seccomp(engine: Engine, config: ContainerConfig) -> str:
+    return f"{engine.paths.container(config.id)}/seccomp.json"
 
 
 def summary(config: ContainerConfig) -> Container:
@@ -190,12 +204,14 @@ def _joined(engine: Engine, options: CreateOptions) -> dict[str, str]:
     for namespace in (options.net_ns, options.pid_ns, options.ipc_ns, options.uts_ns, options.cgroup_ns, options.user_ns):
         if namespace is not None and namespace.mode == "container":
             found[namespace.value] = engine.containers.find(namespace.value).id
+    for name in options.requires:
+        found[name] = engine.containers.find(name).id
     return found
 
 
 def _needs(config: ContainerConfig) -> list[str]:
     spaces = (config.net_ns, config.pid_ns, config.ipc_ns, config.uts_ns, config.cgroup_ns, config.user_ns)
-    return [namespace.value for namespace in spaces if namespace.mode == "container"]
+    return list(dict.fromkeys([*(namespace.value for namespace in spaces if namespace.mode == "container"), *config.requires]))
 
 
 def _inherited(engine: Engine, volumes_from: tuple[str, ...]) -> tuple[Mount, ...]:

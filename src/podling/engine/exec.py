@@ -8,9 +8,10 @@ from podling.engine.create import read_lines
 from podling.engine.engine import Engine
 from podling.engine.options import ExecOptions
 from podling.engine.resolve import set_variable
-from podling.errors import InvalidArgument, WrongState
+from podling.errors import InvalidArgument, NotFound, WrongState
+from podling.linux.files import remove_tree
 from podling.model import Container, ContainerConfig, ExecConfig, Facts
-from podling.runtime import host, monitor, spec, streams, users
+from podling.runtime import host, monitor, sessions, spec, streams, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ def execute_detached(engine: Engine, container: Container, options: ExecOptions)
     monitor.exec_detached(config, session, document, run=engine.paths.run(config.id), conf=engine.conf,
                           conmon=engine.options.conmon or "")
     return session.id
+
+
+def clean_up_session(engine: Engine, container: Container, name: str) -> None:
+    """Forget an exec session that ended; ``name``: its id or the beginning of it."""
+    run = engine.paths.run(container.id)
+    session = next((each for each in sessions.ids(run) if each.startswith(name)), None)
+    if session is None:
+        raise NotFound(f"no exec session with ID {name} found in container {container.id}: no such exec session")
+    remove_tree(f"{sessions.directory(run)}/{session}")
 
 
 def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tuple[ContainerConfig, ExecConfig, dict[str, Any]]:

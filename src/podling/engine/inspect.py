@@ -294,7 +294,10 @@ def _config(subject: _Subject) -> Struct:
     if config.tz:
         found["Timezone"] = config.tz
     found.update({"Umask": config.umask.rjust(4, "0"), "Timeout": config.timeout, "StopTimeout": config.stop_timeout,
-                  "Passwd": config.passwd, "sdNotifyMode": "container"})
+                  "Passwd": config.passwd})
+    if config.chroot_dirs:
+        found["ChrootDirs"] = list(config.chroot_dirs)
+    found["sdNotifyMode"] = config.sd_notify
     exposed = {**_port_bindings(config, exposed=True)}
     if exposed:
         found["ExposedPorts"] = {name: Struct() for name in exposed}
@@ -342,7 +345,7 @@ def _host_config(subject: _Subject) -> Struct:
         "AutoRemove": config.auto_remove, "AutoRemoveImage": False, "Annotations": or_null(_annotations(subject)),
         "VolumeDriver": "", "VolumesFrom": None, "CapAdd": added, "CapDrop": dropped, "Dns": list(config.dns_servers),
         "DnsOptions": list(config.dns_options), "DnsSearch": list(config.dns_search), "ExtraHosts": list(config.add_host),
-        "HostsFile": "", "GroupAdd": list(config.group_add), "IpcMode": _namespace(config.ipc_ns), "Cgroup": "",
+        "HostsFile": config.hosts_file, "GroupAdd": list(config.group_add), "IpcMode": _namespace(config.ipc_ns), "Cgroup": "",
         "Cgroups": "disabled" if config.cgroups == "disabled" else "default", "Links": None,
         "OomScoreAdj": config.oom_score_adj or 0, "PidMode": _namespace(config.pid_ns), "Privileged": config.privileged,
         "PublishAllPorts": config.publish_all, "ReadonlyRootfs": config.read_only, "SecurityOpt": _security_options(config),

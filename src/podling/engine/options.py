@@ -154,6 +154,11 @@ class CreateOptions(Record):
     systemd: str | None = None
     passwd: bool | None = None
     passwd_entry: str | None = None
+    group_entry: str | None = None
+    host_users: tuple[str, ...] = ()         # accounts of this host that the container gets
+    requires: tuple[str, ...] = ()           # containers that are started before it
+    sd_notify: str | None = None             # container, conmon, ignore
+    personality: str | None = None           # LINUX, LINUX32
     tz: str | None = None
     annotations: dict[str, str] = {}
     labels: dict[str, str] = {}
@@ -179,6 +184,7 @@ class CreateOptions(Record):
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security: SecurityOptions = SecurityOptions()
+    seccomp_policy: str | None = None        # image: the profile in the image's label
     read_only: bool | None = None
     read_write_tmpfs: bool | None = None
     # network
@@ -195,6 +201,9 @@ class CreateOptions(Record):
     dns_options: tuple[str, ...] | None = None
     add_host: tuple[str, ...] = ()
     no_hosts: bool | None = None
+    no_hostname: bool = False
+    hosts_file: str | None = None            # a path, "image" or "none": what /etc/hosts begins with
+    chroot_dirs: tuple[str, ...] = ()        # directories in the container that get the files of /etc too
     # mounts and devices
     mounts: tuple[Mount, ...] = ()           # -v, --mount and --tmpfs, in that order
     volumes_from: tuple[str, ...] = ()       # "CONTAINER[:options]"
@@ -202,6 +211,8 @@ class CreateOptions(Record):
     devices: tuple[Device, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     shm_size: int | None = None
+    shm_size_systemd: int | None = None      # bytes of /run, /tmp, ... in systemd mode
+    rdt_class: str | None = None
     # limits
     resources: Resources = Resources()
     ulimits: tuple[Ulimit, ...] = ()

@@ -70,6 +70,8 @@ def check(options: CreateOptions) -> None:
     _check_resources(options)
     if options.oom_score_adj is not None and not -1000 <= options.oom_score_adj <= 1000:
         raise InvalidArgument(f"invalid value {options.oom_score_adj} for --oom-score-adj: must be between -1000 and 1000")
+    if options.personality and options.personality not in ("LINUX", "LINUX32"):
+        raise InvalidArgument(f"unknown personality {options.personality}", hint="one of LINUX, LINUX32")
     if options.hostname and options.uts_ns is not None and options.uts_ns.mode == "host":
         raise InvalidArgument("cannot set hostname when running in the host UTS namespace: invalid configuration")
     if options.cgroups == "disabled" and options.resources != limits.Resources():
@@ -95,6 +97,8 @@ def _check_configured_user_namespace(options: CreateOptions, conf: ContainersCon
 
 def _check_network(options: CreateOptions) -> None:
     net = options.net_ns
+    if options.no_hosts and options.hosts_file:
+        raise InvalidArgument("--no-hosts and --hosts-file cannot be set together", hint="leave out one of them")
     if options.no_hosts and options.add_host:
         raise InvalidArgument("--no-hosts and --add-host cannot be set together", hint="leave out one of them")
     if net is not None and net.mode in ("none", "container") and (options.dns_servers or options.dns_search or options.dns_options):
@@ -149,6 +153,9 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         stop_signal=stop_signal, stop_timeout=_first(options.stop_timeout, conf.stop_timeout), timeout=options.timeout or 0,
         init=_first(options.init, conf.init), init_path=host.init_path,
         systemd=options.systemd or "true", passwd=_first(options.passwd, True), passwd_entry=options.passwd_entry or "",
+        group_entry=options.group_entry or "", host_users=options.host_users,
+        requires=tuple(host.joined[name] for name in options.requires),
+        sd_notify=options.sd_notify or "container", personality=options.personality or "",
         tz=_first(options.tz, conf.tz),
         annotations={**conf.annotations, **options.annotations},
         labels=_labels(options, image, host),
@@ -170,9 +177,11 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         dns_search=_first(options.dns_search, tuple(conf.dns_searches)),
         dns_options=_first(options.dns_options, tuple(conf.dns_options)),
         add_host=options.add_host, manage_hosts=not _first(options.no_hosts, conf.no_hosts),
-        manage_resolv_conf=options.dns_servers != ("none",),
+        manage_resolv_conf=options.dns_servers != ("none",), manage_hostname=not options.no_hostname,
+        hosts_file=options.hosts_file or "", chroot_dirs=tuple(mounts.clean_destination(path) for path in options.chroot_dirs),
         mounts=decided_mounts, devices=_devices(options, conf), device_cgroup_rules=options.device_cgroup_rules,
-        shm_size=_first(options.shm_size, conf.shm_size),
+        shm_size=_first(options.shm_size, conf.shm_size), shm_size_systemd=options.shm_size_systemd or 0,
+        rdt_class=options.rdt_class or "",
         resources=memory_defaults, ulimits=_ulimits(options, conf), oom_score_adj=_first(options.oom_score_adj, conf.oom_score_adj),
         sysctls=_sysctls(options, conf, net_ns), cgroup_parent=options.cgroup_parent or "",
         cgroup_manager=host.cgroup_manager, cgroups=options.cgroups or conf.cgroups or "enabled",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from podling.linux.locks import Held
 
 
-def start(engine: Engine, container: Container, *, restarts: int = 0) -> ContainerState:
+def start(engine: Engine, container: Container, *, restarts: int = 0, preserve_fds: int = 0) -> ContainerState:
     """Start the container and what it needs; its state then. One that runs already is left alone; a failed start leaves nothing up."""
-    with Prepared(engine, container, restarts=restarts) as prepared:
+    with Prepared(engine, container, restarts=restarts, preserve_fds=preserve_fds) as prepared:
         return prepared.go()
 
 
@@ -37,15 +37,18 @@ class Prepared:
             prepared.go()
 
     The container is locked until :meth:`go` or the end of the block; without ``go`` everything is taken down again.
+    ``preserve_fds``: how many of this process' descriptors, from 3 on, the container's gets.
     ``attended``: this process stays until the container's end and calls :func:`clean_up`. ``already`` is its state where it
     runs already.
     """
 
-    def __init__(self, engine: Engine, container: Container, *, attended: bool = False, restarts: int = 0) -> None:
+    def __init__(self, engine: Engine, container: Container, *, attended: bool = False, restarts: int = 0,
+                 preserve_fds: int = 0) -> None:
         self.engine = engine
         self.container = container
         self.attended = attended
         self.restarts = restarts
+        self.preserve_fds = preserve_fds
         self.already: ContainerState | None = None
         self.facts = Facts()
         self._undo = Undo()
@@ -76,7 +79,7 @@ class Prepared:
         if steps.is_up(engine, container_id):     # a start or an end was cut off half-way
             steps.down(engine, self.config)
         self._undo.callback(steps.down, engine, self.config)
-        self.starting = Starting(engine, self.config, attended=self.attended)
+        self.starting = Starting(engine, self.config, attended=self.attended, preserve_fds=self.preserve_fds)
         self.facts = steps.up(self.starting)
 
     def go(self) -> ContainerState:
@@ -86,6 +89,7 @@ class Prepared:
             return self.already
         state = _running(self.config, self.facts, self.restarts)   # looked up first: the process may be gone at once
         monitor.start(self.config)
+        monitor.notify.started(self.config, self.facts.conmon_pid)
         self.engine.containers.save_state(state)
         _write_pidfiles(self.config, self.facts)
         self._undo = Undo()
@@ -130,7 +134,7 @@ def _write_pidfiles(config: ContainerConfig, facts: Facts) -> None:
 
 
 def _start_needed(engine: Engine, container: Container) -> None:
-    """Start the containers whose namespaces are joined."""
+    """Start the containers whose namespaces are joined, and those of ``--requires``."""
     for needed in engine.containers.needs(container.id):
         if engine.containers.state(needed).status != "running":
             start(engine, engine.containers.get(needed))

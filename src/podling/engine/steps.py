@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 class Starting:
     """One start under way: what the steps need besides the facts, and what they hand to each other while it runs."""
 
-    def __init__(self, engine: Engine, config: ContainerConfig, *, attended: bool) -> None:
+    def __init__(self, engine: Engine, config: ContainerConfig, *, attended: bool, preserve_fds: int = 0) -> None:
         self.engine = engine
         self.config = config
         self.attended = attended                  # the starting process stays and cleans up itself
+        self.preserve_fds = preserve_fds          # how many of its descriptors, from 3 on, the container's process gets
         self.paths = engine.paths
         self.run = engine.paths.run(config.id)
         self.network: setup.Pending | None = None
@@ -220,6 +221,7 @@ def _shared_files(engine: Engine, config: ContainerConfig) -> dict[str, str]:
 
 def _bundle_up(starting: Starting, facts: Facts) -> Facts:
     etc.make_working_directory(starting.config, facts)
+    facts = facts.replace(notify=monitor.notify.make_directory(starting.config, starting.run))
     assert starting.host is not None
     document = spec(starting.config, facts, starting.host)
     write_atomic(starting.run + "/config.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
@@ -244,7 +246,7 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
     created = monitor.create(
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
         exit_command=exit_command(engine, config, attended=starting.attended),
-        keep_fds=starting.network.reserved if starting.network else ())
+        keep_fds=starting.network.reserved if starting.network else (), preserve_fds=starting.preserve_fds)
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
 

@@ -53,6 +53,8 @@ def write_files(config: ContainerConfig, facts: Facts, directory: str, settings:
     if config.tz:
         found["/etc/localtime"] = writer.write_bytes("localtime", _zone(config))
     found["/run/.containerenv"] = writer.write(".containerenv", containerenv(config, settings))
+    for directory in config.chroot_dirs:
+        found.update({directory + path: file for path, file in list(found.items()) if path.startswith("/etc/")})
     return found
 
 
@@ -135,7 +137,7 @@ def _hosts(config: ContainerConfig, facts: Facts, settings: EtcSettings, hostnam
         internal = ""
     elif not internal:
         internal = host_address(facts)
-    return hosts_text(_base_hosts(settings.base_hosts, facts.rootfs), config.add_host, own, internal)
+    return hosts_text(_base_hosts(config.hosts_file or settings.base_hosts, facts.rootfs), config.add_host, own, internal)
 
 
 def _base_hosts(setting: str, rootfs: str) -> str:
@@ -182,13 +184,14 @@ def _outward_address() -> str:
 
 
 def _account_files(config: ContainerConfig, facts: Facts, writer: _Writer) -> dict[str, str]:
-    """Entries for a user and a group given as numbers that the image does not know."""
-    if not config.user:
+    """Entries for a user and a group given as numbers that the image does not know, and for accounts of this host."""
+    if not (config.user or config.host_users):
         return {}
     taken = {mount.destination for mount in config.mounts}
     known = users.Accounts(facts.rootfs)
+    people, groups = _host_lines(config, known)
     found = {}
-    for path, entry in (("/etc/passwd", passwd_line(config, known)), ("/etc/group", group_line(config, known))):
+    for path, entry in (("/etc/passwd", passwd_line(config, known) + people), ("/etc/group", group_line(config, known) + groups)):
         if not entry or path in taken or "/etc" in taken:
             continue
         if config.read_only:
@@ -202,16 +205,12 @@ def _account_files(config: ContainerConfig, facts: Facts, writer: _Writer) -> di
 def passwd_line(config: ContainerConfig, known: users.Accounts) -> str:
     """The line that makes the container's numeric user known in it; "" where it is known or has a name."""
     name, _, group = config.user.partition(":")
-    if not (name.isascii() and name.isdecimal()) or known.user(name) is not None:
+    if not name or not (name.isascii() and name.isdecimal()) or known.user(name) is not None:
         return ""
     gid = users.lookup(known, config.user).gid if group else 0
     home = config.working_dir or "/"
     if config.passwd_entry:
-        line = config.passwd_entry
-        for word, value in (("$USERNAME", name), ("$UID", name), ("$GID", str(gid)), ("$NAME", "container user"),
-                            ("$HOME", home)):
-            line = line.replace(word, value)
-        return line + "\n"
+        return _filled(config.passwd_entry, USERNAME=name, UID=name, GID=str(gid), NAME="container user", HOME=home)
     return f"{name}:*:{name}:{gid}:container user:{home}:/bin/sh\n"
 
 
@@ -221,7 +220,41 @@ def group_line(config: ContainerConfig, known: users.Accounts) -> str:
     number = group if colon else name
     if not (number.isascii() and number.isdecimal()) or known.group(number) is not None:
         return ""
+    if config.group_entry:
+        return _filled(config.group_entry, GROUPNAME=number, GID=number, USERLIST=name)
     return f"{number}:x:{number}:{name}\n"
+
+
+def _filled(line: str, **values: str) -> str:
+    """A line of the user's own with ``$NAME`` replaced, in the order of the values."""
+    for word, value in values.items():
+        line = line.replace(f"${word}", value)
+    return line + "\n"
+
+
+def _host_lines(config: ContainerConfig, known: users.Accounts) -> tuple[str, str]:
+    """The lines of passwd and of group that make accounts of this host known in the container (``--hostuser``)."""
+    if not config.host_users:
+        return "", ""
+    import grp
+    import pwd
+
+    people = groups = ""
+    for name in config.host_users:
+        try:
+            entry = pwd.getpwuid(int(name)) if name.isascii() and name.isdecimal() else pwd.getpwnam(name)
+        except KeyError:
+            raise InvalidArgument(f"user: unknown user {name}", hint="--hostuser names an account of this host") from None
+        home = entry.pw_dir if any(mount.destination == entry.pw_dir for mount in config.mounts) else config.working_dir or "/"
+        if known.user(entry.pw_name) is None:
+            people += f"{entry.pw_name}:*:{entry.pw_uid}:{entry.pw_gid}:{entry.pw_gecos}:{home}:/bin/sh\n"
+        if known.group(str(entry.pw_gid)) is None:
+            try:
+                group = grp.getgrgid(entry.pw_gid).gr_name
+            except KeyError:
+                group = entry.pw_name
+            groups += f"{group}:x:{entry.pw_gid}:{entry.pw_name}\n"
+    return people, groups
 
 
 def _with_line(text: str, line: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from podling.values.mounts import Mount
 
 INIT_PATH = "/run/podman-init"
+NOTIFY = "/run/notify"
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable")
 _SYSTEMD = ("/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init")
 _TMPFS = ("rw", "rprivate", "nosuid", "nodev", "tmpcopyup")
@@ -233,6 +234,8 @@ def _files(config: ContainerConfig, facts: Facts, taken: set[str]) -> list[dict[
         hidden = destination == "/run/.containerenv" and "/run" in taken
         if destination not in taken and not hidden:
             found.append(_mount(destination, "bind", source, ("bind", "rprivate", *sealed)))
+    if facts.notify:
+        found.append(_mount(NOTIFY, "bind", facts.notify, ("bind", "rprivate", "nosuid", "noexec", "nodev")))
     shm = facts.shm or ("/dev/shm" if config.ipc_ns.mode == "host" else "")
     if shm and "/dev/shm" not in taken:
         mode = ("ro",) if config.read_only and not config.read_write_tmpfs else ()
@@ -243,7 +246,8 @@ def _files(config: ContainerConfig, facts: Facts, taken: set[str]) -> list[dict[
 def _add_systemd(found: list[dict[str, Any]], config: ContainerConfig, host: HostFacts) -> None:
     """systemd wants /run, /run/lock, /tmp and the journal's directory on tmpfs and a cgroup that it may write."""
     taken = {mount["destination"] for mount in found}
-    found += [_mount(path, "tmpfs", "tmpfs", _TMPFS)
+    options = (*_TMPFS, f"size={config.shm_size_systemd}") if config.shm_size_systemd else _TMPFS
+    found += [_mount(path, "tmpfs", "tmpfs", options)
               for path in ("/run", "/run/lock", "/tmp", "/var/log/journal") if path not in taken]
     if host.cgroup_layout == "v2":
         found[:] = [mount for mount in found if mount["destination"] != "/sys/fs/cgroup"]

@@ -99,6 +99,8 @@ def _env(config: ContainerConfig, facts: Facts, host: HostFacts) -> list[str]:
         env.append(f"HOME={facts.home}")
     if mount_list.runs_systemd(config) and "container_uuid" not in names:
         env.append(f"container_uuid={config.id[:32]}")
+    if facts.notify:
+        env.append(f"NOTIFY_SOCKET={mount_list.NOTIFY}/notify.sock")
     if "HOSTNAME" not in names:
         env.append(f"HOSTNAME={hostname(config, host)}")
     return env
@@ -161,6 +163,10 @@ def _linux(config: ContainerConfig, facts: Facts, host: HostFacts, propagation: 
         if path:
             linux["cgroupsPath"] = path
     linux["namespaces"] = _namespaces(config, facts)
+    if config.personality:
+        linux["personality"] = {"domain": config.personality}
+    if config.rdt_class:
+        linux["intelRdt"] = {"closID": config.rdt_class}
     nodes = devices(host)
     if nodes:
         linux["devices"] = nodes

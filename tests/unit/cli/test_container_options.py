@@ -153,7 +153,7 @@ def test_words_of_what_is_wrong(argv: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("argv", [["--device", "nvidia.com/gpu=all"], ["--log-opt", "labels=x"], ["--secret", "s"],
-                                  ["--pod", "p"], ["--uidmap", "0:1:2"], ["--sdnotify", "conmon"]])
+                                  ["--pod", "p"], ["--uidmap", "0:1:2"]])
 def test_what_is_missing_is_refused(argv: list[str]) -> None:
     with pytest.raises(Unsupported):
         options(*argv)
@@ -170,7 +170,7 @@ _SAMPLES = {
     "health-timeout": "1s", "image-volume": "tmpfs", "ip": "10.88.0.9", "ip6": "fd00::9", "ipc": "host", "log-driver": "none",
     "log-opt": "tag=x", "mac-address": "92:d0:c6:0a:29:33", "memory": "1m", "memory-reservation": "1m", "memory-swap": "1m",
     "mount": "type=tmpfs,dst=/x", "network": "host", "pid": "host", "publish": "80", "pull": "never", "restart": "always",
-    "security-opt": "no-new-privileges",
+    "sdnotify": "conmon", "seccomp-policy": "image", "security-opt": "no-new-privileges", "shm-size-systemd": "1m",
     "retry-delay": "1s", "shm-size": "1m", "stop-signal": "TERM", "sysctl": "net.x=1", "systemd": "true", "tmpfs": "/x",
     "ulimit": "nofile=1", "umask": "022", "userns": "host", "uts": "host", "volume": "/a:/b",
 }

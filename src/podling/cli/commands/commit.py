@@ -23,6 +23,8 @@ def commit(context: Context, said: dict[str, Any], args: list[str]) -> None:
     options = committing.CommitOptions(
         changes=said.get("change", ()), progress=reporter(context, quiet=said.get("quiet", False)),
         **context.options(said, "author", "format", "message", "include_volumes", "iidfile", "pause", "squash"))
+    if "config" in said:
+        options = options.replace(config=committing.read_config(said["config"]))
     committing.check(options)
     container = context.engine.containers.find(args[0])
     image = committing.commit(context.engine, container, args[1] if len(args) > 1 else "", options)
@@ -56,7 +58,7 @@ COMMIT = Command(
         Flag("--author", "-a", "Set the author for the image committed"),
         Flag("--change", "-c", "Apply the following possible instructions to the created image (default []): CMD | ENTRYPOINT | "
              "ENV | EXPOSE | LABEL | ONBUILD | STOPSIGNAL | USER | VOLUME | WORKDIR", kind="array"),
-        Flag("--config", refused="yet"),
+        Flag("--config", help="`file` containing a container configuration to merge into the image", complete="files"),
         Flag("--format", "-f", "`Format` of the image manifest and metadata", default_text="oci", choices=("oci", "docker")),
         Flag("--iidfile", help="`file` to write the image ID to", complete="files"),
         Flag("--include-volumes", help="Include container volumes as image volumes", kind="bool"),

@@ -58,6 +58,7 @@ COMMON = (
     Flag("--cgroups", help='control container cgroup configuration ("enabled"|"disabled"|"no-conmon"|"split")',
          default_text="enabled", parse=one_of("cgroup mode", "enabled", "disabled", "no-conmon", "split"),
          choices=("enabled", "disabled", "no-conmon", "split")),
+    Flag("--chrootdirs", help="Chroot directories inside the container", kind="slice", into="chroot_dirs"),
     Flag("--cidfile", help="Write the container ID to the file", complete="files"),
     Flag("--conmon-pidfile", help="Path to the file that will receive the PID of conmon", complete="files"),
     Flag("--cpu-period", help="Limit the CPU CFS (Completely Fair Scheduler) period", kind="uint"),
@@ -96,6 +97,7 @@ COMMON = (
     Flag("--group-add",
          help="Add additional groups to the primary container process. 'keep-groups' allows container processes to use "
          "supplementary groups.", kind="slice"),
+    Flag("--group-entry", help="Entry to write to /etc/group"),
     Flag("--health-cmd", help="set a healthcheck command for the container ('none' disables the existing healthcheck)",
          parse=health_test, aliases=("--healthcheck-command",)),
     Flag("--health-interval",
@@ -109,6 +111,9 @@ COMMON = (
          help="the maximum time allowed to complete the healthcheck before an interval is considered failed",
          default_text="30s", parse=health_timeout, aliases=("--healthcheck-timeout",)),
     Flag("--help", kind="bool"),
+    Flag("--hostuser", help="Host user account to add to /etc/passwd within container", kind="slice", into="host_users"),
+    Flag("--hosts-file", complete="files",
+         help='Base file to create the /etc/hosts file inside the container, or one of the special values. ("image"|"none")'),
     Flag("--hostname", "-h", "Set container hostname"),
     Flag("--http-proxy", help="Set proxy environment variables in the container based on the host proxy vars", kind="bool",
          default_text="true"),
@@ -142,12 +147,15 @@ COMMON = (
     Flag("--network", help="Connect a container to a network", kind="array", aliases=("--net",), complete="networks"),
     Flag("--network-alias", help="Add network-scoped alias for the container", kind="slice", into="network_aliases"),
     Flag("--no-healthcheck", help="Disable healthchecks on container", kind="bool"),
+    Flag("--no-hostname", help="Do not create /etc/hostname within the container, instead use the version from the image",
+         kind="bool"),
     Flag("--no-hosts", help="Do not create /etc/hosts within the container, instead use the version from the image",
          kind="bool"),
     Flag("--oom-kill-disable", help="Disable OOM Killer", kind="bool"),
     Flag("--oom-score-adj", help="Tune the host's OOM preferences (-1000 to 1000)", kind="int"),
     Flag("--os", help="use `OS` instead of the running OS for choosing images", aliases=("--override-os",)),
     Flag("--passwd-entry", help="Entry to write to /etc/passwd"),
+    Flag("--personality", help="Configure execution domain using personality (e.g., LINUX/LINUX32)"),
     Flag("--pid", help="PID namespace to use", into="pid_ns", parse=namespace("pid"),
          choices=("host", "private", "container:", "ns:")),
     Flag("--pidfile", help="Write the container process ID to the file", complete="files"),
@@ -161,11 +169,14 @@ COMMON = (
     Flag("--pull", help='Pull image policy ("always"|"missing"|"never"|"newer")', default_text="missing", parse=pull_policy,
          choices=("always", "missing", "never", "newer")),
     Flag("--quiet", "-q", "Suppress output information when pulling images", kind="bool"),
+    Flag("--rdt-class", help="Class of Service (COS) that the container should be assigned to"),
     Flag("--read-only", help="Make containers root filesystem read-only", kind="bool"),
     Flag("--read-only-tmpfs",
          help="When running --read-only containers mount read-write tmpfs on /dev, /dev/shm, /run, /tmp and /var/tmp",
          kind="bool", default_text="true", into="read_write_tmpfs"),
     Flag("--replace", into="replace_existing", help="If a container with the same name exists, replace it", kind="bool"),
+    Flag("--requires", help="Add one or more requirement containers that must be started before this container will start",
+         kind="slice", complete="containers"),
     Flag("--restart",
          help='Restart policy to apply when a container exits ("always"|"no"|"never"|"on-failure"|"unless-stopped")',
          parse=restart_policy, choices=("always", "no", "never", "on-failure", "unless-stopped")),
@@ -174,11 +185,18 @@ COMMON = (
     Flag("--rm", help="Remove container and any anonymous unnamed volume associated with the container after exit",
          kind="bool", into="auto_remove"),
     Flag("--rootfs", help="The first argument is not an image but the rootfs to the exploded container", kind="bool"),
+    Flag("--sdnotify", help='control sd-notify behavior ("container"|"conmon"|"ignore")', default_text="container", into="sd_notify",
+         parse=one_of("sdnotify mode", "container", "conmon", "ignore"), choices=("container", "conmon", "ignore")),
+    Flag("--seccomp-policy", help="Policy for selecting a seccomp profile (experimental)", default_text="default",
+         parse=one_of("seccomp policy", "default", "image"), choices=("default", "image")),
     Flag("--security-opt", help="Security Options", kind="array",
          choices=("apparmor=", "label=", "mask=", "no-new-privileges", "proc-opts=", "seccomp=", "unmask=")),
     Flag("--shm-size",
          help="Size of /dev/shm (format: `<number>[<unit>]`, where unit = b (bytes), k (kibibytes), m (mebibytes), or g "
          "(gibibytes))", default_text="65536k", parse=shm_size),
+    Flag("--shm-size-systemd",
+         help="Size of systemd specific tmpfs mounts (/run, /run/lock) (format: `<number>[<unit>]`, where unit = b (bytes), "
+         "k (kibibytes), m (mebibytes), or g (gibibytes))", parse=shm_size),
     Flag("--stop-signal", help="Signal to stop a container. Default is SIGTERM", parse=signals.parse),
     Flag("--stop-timeout",
          help="Timeout (in seconds) that containers stopped by user command have to exit. If exceeded, the container will "
@@ -210,14 +228,11 @@ COMMON = (
     Flag("--signature-policy", hidden=True, complete="files"),
     Flag("--kernel-memory", hidden=True, noop=True),      # as in Podman: the kernel no longer has it
     *(Flag(name, kind=kind, refused="yet") for kind, names in (
-        ("value", ("--group-entry --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure "
+        ("value", ("--health-log-destination --health-max-log-count --health-max-log-size --health-on-failure "
                    "--health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success "
-                   "--health-startup-timeout --hosts-file --init-ctr --personality --pod --pod-id-file --rdt-class --sdnotify "
-                   "--seccomp-policy --shm-size-systemd --subgidname --subuidname")),
-        ("array", "--chrootdirs --decryption-key --secret"),
-        ("slice", "--gidmap --gpus --hostuser --requires --uidmap"),
-        ("uints", "--preserve-fd"),
-        ("bool", "--no-hostname"),
+                   "--health-startup-timeout --init-ctr --pod --pod-id-file --subgidname --subuidname")),
+        ("array", "--decryption-key --secret"),
+        ("slice", "--gidmap --gpus --uidmap"),
     ) for name in names.split()),
 )
 # Those of run alone.
@@ -228,6 +243,7 @@ RUN_ONLY = (
          "separated sequence of `ctrl-<value>`, where `<value>` is one of: `a-cf`, `@`, `^`, `[`, `\\`, `]`, `^` or `_`",
          default_text="ctrl-p,ctrl-q"),
     Flag("--passwd", help="add entries to /etc/passwd and /etc/group", kind="bool", default_text="true"),
+    Flag("--preserve-fd", help="Pass a file descriptor into the container", kind="uints"),
     Flag("--preserve-fds", help="Pass a number of additional file descriptors into the container", kind="uint"),
     Flag("--rmi", help="Remove image unless used by other containers, implies --rm", kind="bool", into="remove_image"),
     Flag("--sig-proxy", help="Proxy received signals to the process", kind="bool", default_text="true"),

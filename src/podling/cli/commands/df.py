@@ -77,6 +77,9 @@ def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     """Remove what nothing uses, after a question."""
     from podling.engine import prune as pruning
 
+    if said.get("external"):
+        _prune_external(context, said)
+        return
     filters = parse_filters(said.get("filter", ()))
     pruning.check(filters)
     every, with_volumes = said.get("all", False), said.get("volumes", False)
@@ -103,6 +106,15 @@ def prune(context: Context, said: dict[str, Any], _args: list[str]) -> None:
     context.out.line(f"Total reclaimed space: {_size(done.reclaimed)}")
 
 
+def _prune_external(context: Context, said: dict[str, Any]) -> None:
+    """What no row of the store names goes: what killed commands left behind."""
+    from podling.engine import garbage
+
+    if any(said.get(name) for name in ("all", "volumes", "filter")):
+        raise InvalidArgument("--external cannot be combined with other options")
+    garbage.collect(context.engine)
+
+
 DF = Command(
     "df", "[options]", "Show podling disk usage", "Show podling disk usage",
     (Flag("--format", help="Pretty-print images using a Go template"),
@@ -111,7 +123,8 @@ DF = Command(
 PRUNE = Command(
     "prune", "[options]", "Remove unused data", "podling system prune\n\n        Remove unused data\n",
     (Flag("--all", "-a", "Remove all unused data", kind="bool"), Flag("--build", kind="bool", refused="builds"),
-     Flag("--external", kind="bool", refused="yet"),
+     Flag("--external", kind="bool",
+          help="Remove container data in storage not controlled by podling"),
      Flag("--filter", help="Provide filter values (e.g. 'label=<key>=<value>')", kind="array"),
      Flag("--force", "-f", "Do not prompt for confirmation.  The default is false", kind="bool"),
      Flag("--volumes", help="Prune volumes", kind="bool")), prune, args=(0, 0, ""), examples=("{}",),

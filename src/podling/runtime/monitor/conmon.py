@@ -10,7 +10,7 @@ from podling import exitfile, jsontext
 from podling.errors import PodlingError, ProgramFailed, Unsupported
 from podling.linux import cgroups, process, rootless
 from podling.record import Record
-from podling.runtime.monitor import oci
+from podling.runtime.monitor import notify, oci
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,25 +57,28 @@ def find_conmon(requested: str, configured: Iterable[str]) -> str:
 
 
 def create(config: ContainerConfig, *, bundle: str, conf: ContainersConf, conmon: str, exits: str, exit_command: tuple[str, ...],
-           keep_fds: Iterable[int] = ()) -> Created:
+           keep_fds: Iterable[int] = (), preserve_fds: int = 0) -> Created:
     """Create the container in the runtime, watched by a conmon. Needs ``config.json`` in the bundle.
 
-    ``keep_fds``: sockets that conmon keeps open for as long as it lives (reserved host ports). Raises CommandNotFound,
+    ``keep_fds``: sockets that conmon keeps open for as long as it lives (reserved host ports). ``preserve_fds``: how many descriptors,
+    from 3 on, the container's process gets. Raises CommandNotFound,
     NotExecutable or RuntimeFailed with the runtime's words; :func:`destroy` takes back what is half done.
     """
     os.makedirs(exits, 0o700, exist_ok=True)
     _unlink(f"{exits}/{config.id}")
     argv = [find_conmon(conmon, conf.conmon_path), *shared_arguments(config, bundle, config.id),
             "--exit-dir", exits, "--persist-dir", bundle, "--container-pidfile", f"{bundle}/pidfile",
-            "--conmon-pidfile", f"{bundle}/conmon.pid", *log_arguments(config)]
+            "--conmon-pidfile", f"{bundle}/conmon.pid", *log_arguments(config), *notify.arguments(config)]
     argv += input_arguments(terminal=config.terminal, stdin_open=config.stdin_open)
+    if preserve_fds:
+        argv += ["--runtime-opt", "--preserve-fds", "--runtime-opt", str(preserve_fds)]
     if config.timeout:
         argv += ["--timeout", str(config.timeout)]
     if conf.no_pivot_root:
         argv.append("--no-pivot")
     argv += exit_arguments(exit_command)
     inherit = process.INHERIT if config.log.driver == "passthrough" else None
-    with Launch(argv, config, bundle=bundle, streams=inherit, keep_fds=keep_fds) as launch:
+    with Launch(argv, config, bundle=bundle, streams=inherit, keep_fds=(*range(3, 3 + preserve_fds), *keep_fds)) as launch:
         pid = launch.answer()
     return Created(pid=pid, conmon_pid=_read_pid(f"{bundle}/conmon.pid"))
 
