@@ -112,7 +112,7 @@ def release(user: str, *, runroot: str) -> None:
 
 def _end(runroot: str) -> None:
     _end_programs(runroot)
-    _end_dns(runroot)
+    dns.forget_all(runroot=runroot)
     namespaces.delete(netns_of(runroot))
     for path in (_tracks(runroot), _resolv_conf(runroot), *(f"{_users(runroot)}/{user}" for user in os.listdir(_users(runroot)))):
         _forget(path)
@@ -198,18 +198,6 @@ def _asked(conf: ContainersConf, runroot: str) -> tuple[list[str], bool]:
 def _end_programs(runroot: str) -> None:
     companions.end(_record(slirp.MODE, runroot))
     pasta.end(_record(pasta.MODE, runroot))
-
-
-def _end_dns(runroot: str) -> None:
-    """aardvark-dns is gone, and what it was told."""
-    directory = f"{runroot}/networks/aardvark-dns"
-    if not os.path.isdir(directory):
-        return
-    running = dns.server(directory)
-    if running is not None:
-        process.kill(*running, process.SIGKILL)
-    for name in os.listdir(directory):
-        _forget(f"{directory}/{name}")
 
 
 def _allow_forwarding() -> None:

@@ -7,7 +7,7 @@ one driver's networks: where the container leaves the network that had them, the
 from __future__ import annotations
 
 from podling.linux import rootless
-from podling.network import bridge, hostside, namespaces, netavark, plan, rootless_bridge
+from podling.network import bridge, dns, hostside, namespaces, netavark, plan, rootless_bridge
 from podling.network.setup import netns_of
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def connect(config: ContainerConfig, attachment: NetworkAttachment, *, networks: Networks, leases: Leases,
             conf: ContainersConf, runroot: str) -> NetworkStatus:
     """See :func:`podling.network.setup.connect`."""
-    joined = plan.join_one(config, attachment, networks, leases)
+    joined, = dns.available((plan.join_one(config, attachment, networks, leases),), conf)
     try:
         status = _join(config, joined, conf, runroot)
         if rootless.owner():
@@ -71,7 +71,8 @@ def _join_by_driver(config: ContainerConfig, joined: Joined, servers: tuple[str,
         if not bridge.drives(joined.network, conf):
             return None
         own_ports = () if netavark.publishes(config.id, runroot=runroot) else ports
-        return bridge.begin(config, (joined,), netns, own_ports, conf=conf, runroot=runroot).finish()[joined.network.name]
+        done = bridge.begin(config, (joined,), netns, own_ports, conf=conf, runroot=runroot, servers=servers)
+        return done.finish()[joined.network.name]
 
     status = namespaces.inside(hostside.netns_of(runroot), by_our_own)
     return status or netavark.join(config, joined, netns, ports, conf=conf, runroot=runroot, servers=servers)

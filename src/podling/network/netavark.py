@@ -13,7 +13,6 @@ import os
 from podling import jsontext, log
 from podling.errors import PodlingError, explain
 from podling.linux import files, mounts, netlink, process, rtnetlink
-from podling.linux.locks import Lock
 from podling.network import dns, hostside, namespaces, plan
 from podling.network.networks import to_json
 from podling.network.programs import find_helper
@@ -40,7 +39,7 @@ class Pending:
     def __init__(self, container_id: str, joined: tuple[Joined, ...], runroot: str) -> None:
         self._begun, self._done = (_kept(word, container_id, runroot) for word in _WORDS)
         self._planned = {each.network.name: plan.status(each) for each in joined}
-        self._lock: Held | None = _lock(runroot)
+        self._lock: Held | None = dns.lock(runroot)
         self._lock.__enter__()
         self._child: process.Child | None = None
         self._runroot = runroot
@@ -112,7 +111,7 @@ def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -
     for word in _WORDS:
         kept = _kept(word, container_id, runroot)
         if os.path.exists(kept):
-            with _lock(runroot):
+            with dns.lock(runroot):
                 failure = _tear_down(kept, netns, conf, runroot, only_begun=word == "begun")
     return failure
 
@@ -131,7 +130,7 @@ def join(config: ContainerConfig, joined: Joined, netns: str, ports: tuple[PortM
 def leave(container_id: str, network: str, netns: str, *, conf: ContainersConf, runroot: str) -> bool:
     """A running container leaves one network; False where netavark has not connected it to that. Idempotent."""
     kept = _kept("setup", container_id, runroot)
-    with _lock(runroot):
+    with dns.lock(runroot):
         stored = _stored(kept)
         if stored is None or network not in stored["request"]["networks"]:
             return False
@@ -170,7 +169,7 @@ def publish(container_id: str, ports: tuple[PortMapping, ...], netns: str, *, co
 
 def redefine(network: Network, *, runroot: str) -> None:
     """A network's definition has changed: running containers have the new one at the next reload, its name server at once."""
-    with _lock(runroot):
+    with dns.lock(runroot):
         for name in os.listdir(f"{runroot}/networks"):
             stored = _stored(f"{runroot}/networks/{name}") if name.startswith("setup-") else None
             if stored is not None and network.name in stored["request"]["network_info"]:
@@ -194,7 +193,7 @@ def reload(container_id: str, netns: str, *, conf: ContainersConf, runroot: str)
     if not os.path.exists(kept):
         return False
     request = jsontext.loads(files.read_bytes(kept))["request"]
-    with _lock(runroot):
+    with dns.lock(runroot):
         _call("teardown", netns, request, conf, runroot)     # of what was flushed it finds nothing, and says so
         failure = _call("setup", netns, request, conf, runroot)
         _pin([network["network_interface"] for network in request["network_info"].values() if network["driver"] == "bridge"], runroot)
@@ -236,7 +235,7 @@ def _keep(begun: str, done: str, macs: dict[str, str]) -> None:
 def _finish_begun(container_id: str, netns: str, conf: ContainersConf, runroot: str) -> None:
     """What was begun for a running container and cut off is undone: its interface here, the host's side as ``down`` does it."""
     kept = _kept("begun", container_id, runroot)
-    with _lock(runroot):
+    with dns.lock(runroot):
         stored = _stored(kept)
         if stored is None:
             return
@@ -274,11 +273,6 @@ def _call(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, 
         if child.wait(_SECONDS) == 0:
             return None
         return PodlingError(f"netavark: {_parse(output).get('error') or errors.strip()}")
-
-
-def _lock(runroot: str) -> Held:
-    os.makedirs(f"{runroot}/networks", 0o700, exist_ok=True)
-    return Lock(f"{runroot}/networks/lock").exclusive()
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -338,7 +332,7 @@ def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[P
         attachment = each.attachment
         options[each.network.name] = {
             "static_ips": list(each.addresses), "interface_name": each.interface,
-            "aliases": [*attachment.aliases, config.id[:12]],
+            "aliases": list(plan.aliases(config, attachment)),
             **({"static_mac": attachment.static_mac} if attachment.static_mac else {}),
             **({"options": attachment.options} if attachment.options else {})}
     request: dict[str, Any] = {
@@ -346,10 +340,8 @@ def _request(config: ContainerConfig, joined: tuple[Joined, ...], ports: tuple[P
         "network_info": {each.network.name: to_json(each.network) for each in joined}}
     if ports:
         request["port_mappings"] = _mappings(ports)
-    if config.dns_servers and config.dns_servers != ("none",):
-        request["dns_servers"] = list(config.dns_servers)
-    elif servers and not config.dns_servers:
-        request["dns_servers"] = list(servers)
+    if asked := plan.name_servers(config, servers):
+        request["dns_servers"] = list(asked)
     return request
 
 

@@ -59,6 +59,18 @@ def join_one(config: ContainerConfig, attachment: NetworkAttachment, networks: N
                   addresses=leases.take(network, config.id, attachment.static_ips))
 
 
+def aliases(config: ContainerConfig, attachment: NetworkAttachment) -> tuple[str, ...]:
+    """The names, beside its own, under which the others on a network find the container."""
+    return (*attachment.aliases, config.id[:12])
+
+
+def name_servers(config: ContainerConfig, servers: tuple[str, ...]) -> tuple[str, ...]:
+    """Whom the network's name server asks for the container: the user's, else ``servers``; () for the host's."""
+    if config.dns_servers:
+        return config.dns_servers if config.dns_servers != ("none",) else ()
+    return servers
+
+
 def status(joined: Joined) -> NetworkStatus:
     """What the network gives the container, as far as it is known before it is set up."""
     network = joined.network

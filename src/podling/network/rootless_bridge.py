@@ -85,12 +85,12 @@ def begin(config: ContainerConfig, joined: tuple[Joined, ...], *, conf: Containe
     return pending
 
 
-def connect(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, *, conf: ContainersConf,
+def connect(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, servers: tuple[str, ...], *, conf: ContainersConf,
             runroot: str) -> tuple[bridge.Done | None, tuple[Joined, ...]]:
     """Our own bridge driver, in the namespace: what it did, and the networks that are left to another driver."""
     def act() -> tuple[bridge.Done | None, tuple[Joined, ...]]:
         own = tuple(each for each in joined if bridge.drives(each.network, conf))
-        done = bridge.begin(config, own, netns, (), conf=conf, runroot=runroot) if own else None
+        done = bridge.begin(config, own, netns, (), conf=conf, runroot=runroot, servers=servers) if own else None
         return done, tuple(each for each in joined if each not in own)
 
     return namespaces.inside(hostside.netns_of(runroot), act)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from podling import log
 from podling.errors import PodlingError, Unsupported, explain
 from podling.linux import rootless
-from podling.network import namespaces, plan
+from podling.network import dns, namespaces, plan
 from podling.network.ports import Reservation
 
 TYPE_CHECKING = False
@@ -117,6 +117,7 @@ def _mode(mode: str) -> Any:
 
 def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joined, ...], conf: ContainersConf,
                   runroot: str, owner_of: Callable[[], dict[tuple[int, str], str]]) -> None:
+    joined = dns.available(joined, conf)
     pending.planned = {each.network.name: plan.status(each) for each in joined}
     ports = config.ports
     servers: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.
     else:
         pending.reservation = Reservation(ports, owner_of=owner_of)
     namespaces.make(pending.netns)
-    joined, ports = _begin_own(pending, config, joined, ports, conf, runroot)
+    joined, ports = _begin_own(pending, config, joined, ports, conf, runroot, servers)
     if joined:
         from podling.network import netavark
 
@@ -137,12 +138,12 @@ def _begin_bridge(pending: Pending, config: ContainerConfig, joined: tuple[plan.
 
 
 def _begin_own(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joined, ...], ports: tuple[PortMapping, ...],
-               conf: ContainersConf, runroot: str) -> tuple[tuple[plan.Joined, ...], tuple[PortMapping, ...]]:
+               conf: ContainersConf, runroot: str, servers: tuple[str, ...]) -> tuple[tuple[plan.Joined, ...], tuple[PortMapping, ...]]:
     """Connect the networks that our own bridge driver drives; the others, and the ports that are still to be forwarded."""
     if rootless.owner():
         from podling.network import rootless_bridge
 
-        done, others = rootless_bridge.connect(config, joined, pending.netns, conf=conf, runroot=runroot)
+        done, others = rootless_bridge.connect(config, joined, pending.netns, servers, conf=conf, runroot=runroot)
         pending.parts += [done] if done is not None else []
         return others, ports
     from podling.network import bridge

@@ -9,7 +9,7 @@ from podling.engine.options import RemoveOptions
 from podling.engine.remove import remove as remove_container
 from podling.errors import InUse, InvalidArgument, NoSuchContainer
 from podling.model import Network, Route, Subnet
-from podling.network import defining, hostnets, netavark
+from podling.network import bridge, defining, hostnets, netavark
 from podling.network.addresses import Range, format_address, parse_subnet
 from podling.network.defining import DRIVERS, Taken, first_address
 from podling.record import Record
@@ -149,7 +149,8 @@ def update(engine: Engine, name: str, *, add: tuple[str, ...] = (), drop: tuple[
         changed = network.replace(dns_servers=tuple(dict.fromkeys((*kept, *add))))
         if changed != network:
             networks.replace(changed)
-            netavark.redefine(changed, runroot=engine.paths.runroot)
+            for driver in (bridge, netavark):
+                driver.redefine(changed, runroot=engine.paths.runroot)
     return changed
 
 

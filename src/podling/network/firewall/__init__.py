@@ -11,6 +11,7 @@ and ``nothing``.
 
 from __future__ import annotations
 
+from podling.network import dns
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -19,17 +20,32 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from podling.config.containers import ContainersConf
+    from podling.model import Network
     from podling.values.ports import PortMapping
 
+_DNS = 53
 
 class NetworkRules(Record):
-    """A network as the firewall sees it. ``isolate``: "" with nobody, "true" from others that are so, "strict" from every other."""
+    """A network as the firewall sees it. ``isolate``: "" with nobody, "true" from others that are so, "strict" from every other.
+
+    ``names``: the addresses of this host where its containers ask for names, at ``names_port``.
+    """
 
     interface: str
     subnets: tuple[str, ...] = ()
     isolate: str = ""
     internal: bool = False
     masquerade: bool = True
+    names: tuple[str, ...] = ()
+    names_port: int = 53
+
+    @property
+    def redirected(self) -> tuple[Forward, ...]:
+        """Names are asked for at port 53, wherever the server listens."""
+        if self.names_port == _DNS:
+            return ()
+        return tuple(Forward(protocol=protocol, host_port=_DNS, container_port=self.names_port, address=address, host_ip=address)
+                     for address in self.names for protocol in ("udp", "tcp"))
 
 
 class Forward(Record):
@@ -72,6 +88,14 @@ def driver(conf: ContainersConf) -> Driver:
     from podling.network.firewall import nftables
 
     return nftables
+
+
+def rules(network: Network, conf: ContainersConf) -> NetworkRules:
+    """What a network needs of the firewall."""
+    isolate = network.options.get("isolate", "")
+    return NetworkRules(interface=network.interface, subnets=tuple(subnet.subnet for subnet in network.subnets),
+                        isolate="true" if isolate in ("true", "1") else isolate if isolate == "strict" else "",
+                        internal=network.internal, names=dns.listening(network), names_port=conf.dns_bind_port or _DNS)
 
 
 def forwards(ports: Iterable[PortMapping], addresses: Iterable[str]) -> tuple[Forward, ...]:

@@ -1,7 +1,7 @@
-"""Hosts whose own filter drops what is forwarded (Docker's, for one): our bridges are let through there too.
+"""Hosts whose own filter drops what is forwarded (Docker's, for one) or what comes in (ufw's): our bridges are let through there too.
 
-A packet must be accepted by every table that sees it: to accept it in ours is not enough where the chain FORWARD of iptables drops. Where
-that chain's policy is to drop, our networks get rules in it, in a chain ``PODLING-FORWARD`` of our own that comes first.
+A packet must be accepted by every table that sees it: to accept it in ours is not enough where a chain of iptables drops. Where the
+policy of FORWARD or INPUT is to drop, our networks get rules in it, in a chain ``PODLING-FORWARD`` or ``PODLING-INPUT`` that comes first.
 """
 
 from __future__ import annotations
@@ -14,60 +14,70 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podling.network.firewall import NetworkRules
 
-CHAIN = "PODLING-FORWARD"
 _GETCHAIN = 10 << 8 | 4
-_FAMILIES = ((2, "iptables"), (10, "ip6tables"))       # NFPROTO_IPV4, NFPROTO_IPV6
+_PROGRAMS = ((2, "iptables"), (10, "ip6tables"))       # NFPROTO_IPV4, NFPROTO_IPV6
 _POLICY = 5
 _DROP = b"\0\0\0\0"
 _ENOENT = 2
 
 
 def let_through(network: NetworkRules) -> None:
-    """Let a network's packets through where the host drops what is forwarded."""
-    for program in _dropping():
-        _program(program, "-N", CHAIN)
-        for chain, rule in (("FORWARD", ("-j", CHAIN)), *((CHAIN, rule) for rule in _rules(network))):
-            if not _program(program, "-C", chain, *rule):
-                _program(program, "-I", chain, *rule)
+    """Let a network's packets through where the host drops them."""
+    for program, chain in _dropping():
+        rules = _rules(network, chain)
+        if rules:
+            _program(program, "-N", _own(chain))
+        for at, rule in ((chain, ("-j", _own(chain))), *((_own(chain), rule) for rule in rules)) if rules else ():
+            if not _program(program, "-C", at, *rule):
+                _program(program, "-I", at, *rule)
 
 
 def take_back(network: NetworkRules) -> None:
     """The network's rules go, and with the last of them the chain."""
-    for program in _dropping():
-        for rule in _rules(network):
-            _program(program, "-D", CHAIN, *rule)
-        if _has_rules(program):
+    for program, chain in _dropping():
+        for rule in _rules(network, chain):
+            _program(program, "-D", _own(chain), *rule)
+        if _has_rules(program, _own(chain)):
             continue
-        _program(program, "-D", "FORWARD", "-j", CHAIN)
-        _program(program, "-X", CHAIN)
+        _program(program, "-D", chain, "-j", _own(chain))
+        _program(program, "-X", _own(chain))
 
 
-def _rules(network: NetworkRules) -> tuple[tuple[str, ...], ...]:
+def _own(chain: str) -> str:
+    return f"PODLING-{chain}"
+
+
+def _rules(network: NetworkRules, chain: str) -> tuple[tuple[str, ...], ...]:
     interface = network.interface
+    if chain == "INPUT":
+        port = str(network.names_port)
+        return tuple(("-i", interface, "-p", protocol, "--dport", port, "-j", "ACCEPT")
+                     for protocol in ("udp", "tcp") if network.names)
     return (("-i", interface, "-j", "ACCEPT"),
             ("-o", interface, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"),
             ("-o", interface, "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"))
 
 
-def _dropping() -> list[str]:
-    """The programs of the tables in whose chain FORWARD the policy is to drop."""
-    found = []
+def _dropping() -> list[tuple[str, str]]:
+    """(program, chain) of those chains whose policy is to drop."""
     with Connection(NETFILTER) as netfilter:
-        for family, program in _FAMILIES:
-            try:
-                answers = netfilter.ask(Request(_GETCHAIN, bytes((family, 0, 0, 0)) + text(1, "filter") + text(3, "FORWARD"),
-                                                what="nftables: chain FORWARD"))
-            except KernelRefused as error:
-                if error.errno != _ENOENT:
-                    log.debug(f"firewall: {error}")
-                continue
-            if answers and attributes(answers[0][4:]).get(_POLICY) == _DROP and process.find_program(program):
-                found.append(program)
-    return found
+        return [(program, chain) for family, program in _PROGRAMS for chain in ("FORWARD", "INPUT")
+                if _drops(netfilter, family, chain) and process.find_program(program)]
 
 
-def _has_rules(program: str) -> bool:
-    listed = process.run([program, "-w", "-S", CHAIN], check=False).stdout
+def _drops(netfilter: Connection, family: int, chain: str) -> bool:
+    try:
+        answers = netfilter.ask(Request(_GETCHAIN, bytes((family, 0, 0, 0)) + text(1, "filter") + text(3, chain),
+                                        what=f"nftables: chain {chain}"))
+    except KernelRefused as error:
+        if error.errno != _ENOENT:
+            log.debug(f"firewall: {error}")
+        return False
+    return bool(answers) and attributes(answers[0][4:]).get(_POLICY) == _DROP
+
+
+def _has_rules(program: str, chain: str) -> bool:
+    listed = process.run([program, "-w", "-S", chain], check=False).stdout
     return b"-A " in listed
 
 

@@ -135,7 +135,7 @@ def close(forwards: Iterable[Forward]) -> None:
 
 def remove_network(network: NetworkRules) -> None:
     """No such network any more."""
-    _delete(_network_elements(network))
+    _delete(_all_elements(network, ()))
     hostfilter.take_back(network)
 
 
@@ -203,7 +203,7 @@ def _element(element: Element) -> Iterable[bytes]:
 
 
 def _all_elements(network: NetworkRules, forwards: Iterable[Forward]) -> list[tuple[str, list[Element]]]:
-    return [*_network_elements(network), *_port_elements(forwards)]
+    return [*_network_elements(network), *_port_elements((*network.redirected, *forwards))]
 
 
 def _network_elements(network: NetworkRules) -> list[tuple[str, list[Element]]]:

@@ -1,0 +1,109 @@
+"""The interfaces of our own bridges: the bridge itself, the pair that joins a container, its addresses and routes; by netlink."""
+
+from __future__ import annotations
+
+import os
+
+from podling import log
+from podling.errors import PodlingError
+from podling.linux import netlink, rtnetlink
+from podling.network import namespaces
+from podling.network.addresses import parse_subnet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podling.model import Network
+    from podling.network.plan import Joined
+
+_METRIC = 100                     # of default routes, as netavark's
+
+
+def join(joined: Joined, netns: str) -> str:
+    """Connect the namespace to the network's bridge, made where it is missing; the hardware address of the interface there."""
+    network = joined.network
+    inside = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with netlink.Connection(netlink.ROUTE) as route:
+            master = _bridge(route, network)
+            mtu = int(network.options.get("mtu") or 0)
+            route.run([rtnetlink.veth(rtnetlink.Veth(
+                peer=joined.interface, peer_netns=inside, master=master, mtu=mtu, mac_address=joined.attachment.static_mac,
+                name=joined.attachment.options.get("host_interface_name", "")))])
+            newest = max(link.index for link in rtnetlink.ports_of(route, master))     # ours: numbers only grow
+            vlan = int(network.options.get("vlan") or 0)
+            route.run([rtnetlink.hairpin(newest), *([rtnetlink.port_vlan(newest, vlan)] if vlan else [])])
+    finally:
+        os.close(inside)
+    return namespaces.inside(netns, lambda: _configure(joined))
+
+
+def _bridge(route: netlink.Connection, network: Network) -> int:
+    """The index of the network's bridge, made and given its addresses where it is not there."""
+    found = rtnetlink.find_link(route, network.interface)
+    if found is not None and found.up:
+        return found.index
+    route.run([rtnetlink.bridge(network.interface, mtu=int(network.options.get("mtu") or 0),
+                                vlan=int(network.options.get("vlan") or 0))])
+    found = rtnetlink.find_link(route, network.interface)
+    if found is None:
+        raise PodlingError(f"creating the bridge {network.interface}: it was deleted at once")
+    host_settings(network)
+    route.run([rtnetlink.add_address(found.index, subnet.gateway, parse_subnet(subnet.subnet).prefix)
+               for subnet in network.subnets if subnet.gateway] + [rtnetlink.pin(found), rtnetlink.up(found.index)])
+    return found.index
+
+
+def host_settings(network: Network) -> None:
+    """Forwarding, and that 127.0.0.1 may be the sender of what goes to a published port."""
+    version6 = any(":" in subnet.subnet for subnet in network.subnets)
+    if not network.internal:
+        _sysctl("ipv4/ip_forward", "1")
+        if version6:
+            _sysctl("ipv6/conf/all/forwarding", "1")
+    _sysctl(f"ipv4/conf/{network.interface}/route_localnet", "1")
+    if version6:
+        _sysctl(f"ipv6/conf/{network.interface}/accept_dad", "0")
+
+
+def _configure(joined: Joined) -> str:
+    """In the container's namespace: settings, addresses, routes; the interface's hardware address."""
+    network, name = joined.network, joined.interface
+    with netlink.Connection(netlink.ROUTE) as route:
+        link = rtnetlink.find_link(route, name)
+        if link is None:
+            raise PodlingError(f"the interface {name} is gone from the container's namespace")
+        _sysctl(f"ipv4/conf/{name}/arp_notify", "1")
+        if any(":" in subnet.subnet for subnet in network.subnets):
+            _sysctl(f"ipv6/conf/{name}/autoconf", "0")
+            _sysctl(f"ipv6/conf/{name}/accept_dad", "0")
+        requests = [rtnetlink.add_address(link.index, address, parse_subnet(subnet.subnet).prefix)
+                    for address, subnet in zip(joined.addresses, network.subnets, strict=True)]
+        requests.append(rtnetlink.up(link.index))
+        if not network.internal and network.options.get("no_default_route") not in ("true", "1"):
+            metric = int(network.options.get("metric") or _METRIC)
+            requests += [rtnetlink.add_route("", gateway, metric=metric) for gateway in joined.gateways]
+        requests += [rtnetlink.add_route(route.destination, route.gateway, metric=route.metric or _METRIC)
+                     for route in network.routes]
+        route.run(requests)
+    return link.mac_address
+
+
+def delete(name: str) -> None:
+    """In the container's namespace: the interface goes, and with it its other end at the bridge."""
+    with netlink.Connection(netlink.ROUTE) as route:
+        link = rtnetlink.find_link(route, name)
+        if link is not None:
+            route.run([rtnetlink.delete_link(link.index)])
+
+
+def _sysctl(name: str, value: str) -> None:
+    """Set a setting of the calling thread's namespace; one that is right, or that cannot be set here, stays."""
+    try:
+        fd = os.open(f"/proc/sys/net/{name}", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.read(fd, 64).strip() != value.encode():
+                os.pwrite(fd, value.encode(), 0)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        log.debug(f"setting {name}: {error.strerror}")
