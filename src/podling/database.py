@@ -168,6 +168,15 @@ MIGRATIONS = (
         annotations TEXT NOT NULL               -- JSON
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE static_addresses (             -- that containers, running or not, were promised: never given to another by chance
+        network TEXT NOT NULL,
+        address TEXT NOT NULL,
+        container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+        PRIMARY KEY (network, address, container_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX static_addresses_container ON static_addresses(container_id);
+    """,
 )
 
 

@@ -1,4 +1,8 @@
-"""Addresses of live containers: taken in a transaction when a container starts, freed by its end."""
+"""Addresses of live containers: taken in a transaction when a container starts, freed by its end.
+
+Static addresses are a container's own while it does not run, too: none of them is given to another that asks for any. One that asks for the
+very same gets it while the owner does not run, as with Podman.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ class Leases:
             found = []
             for subnet, parsed in zip(network.subnets, subnets, strict=True):
                 asked = next((address for address in static if parsed.holds(address)), "")
-                address = self._check(network.name, asked) if asked else self._next(network.name, subnet, parsed)
+                address = self._check(network.name, subnet, asked) if asked else self._next(network.name, subnet, parsed)
                 self.database.run("INSERT INTO leases (network, address, container_id) VALUES (?, ?, ?)", network.name, address,
                                   container_id)
                 found.append(address)
@@ -57,7 +61,9 @@ class Leases:
         """The container's addresses in one network are free; idempotent."""
         self.database.run("DELETE FROM leases WHERE network = ? AND container_id = ?", network, container_id)
 
-    def _check(self, network: str, address: str) -> str:
+    def _check(self, network: str, subnet: Subnet, address: str) -> str:
+        if address == subnet.gateway:
+            raise InUse(f"IPAM error: requested ip address {address} is the gateway of network {network}")
         owner = self.database.row("SELECT container_id FROM leases WHERE network = ? AND address = ?", network, address)
         if owner is not None:
             raise InUse(f"IPAM error: requested ip address {address} is already allocated to container ID {owner[0]}")
@@ -67,6 +73,7 @@ class Leases:
         first = parse_address(subnet.lease_start)[0] if subnet.lease_start else parsed.first + 1
         last = parse_address(subnet.lease_end)[0] if subnet.lease_end else parsed.last - (1 if parsed.version == 4 else 0)
         used = {row[0] for row in self.database.rows("SELECT address FROM leases WHERE network = ?", network)}
+        used |= {row[0] for row in self.database.rows("SELECT address FROM static_addresses WHERE network = ?", network)}
         used.add(subnet.gateway)
         mark = self.database.row("SELECT address FROM lease_marks WHERE network = ? AND subnet = ?", network, subnet.subnet)
         after = parse_address(mark[0])[0] + 1 if mark is not None else first

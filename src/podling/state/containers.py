@@ -163,6 +163,7 @@ class Containers:
                 run("INSERT OR IGNORE INTO container_volumes (container_id, volume) VALUES (?, ?)", container.id, volume)
             for image in images:
                 run("INSERT OR IGNORE INTO container_images (container_id, image_id) VALUES (?, ?)", container.id, image)
+            self._promise(config)
 
     def save_state(self, state: ContainerState) -> None:
         """Write what a container is doing."""
@@ -182,8 +183,18 @@ class Containers:
 
     def save_config(self, container: Container, config: ContainerConfig) -> None:
         """Replace what was decided (for ``update`` alone)."""
-        self.database.run("UPDATE containers SET summary = ?, config = ? WHERE id = ?", jsontext.dumps(container),
-                          jsontext.dumps(config), container.id)
+        with self.database.transaction():
+            self.database.run("UPDATE containers SET summary = ?, config = ? WHERE id = ?", jsontext.dumps(container),
+                              jsontext.dumps(config), container.id)
+            self.database.run("DELETE FROM static_addresses WHERE container_id = ?", container.id)
+            self._promise(config)
+
+    def _promise(self, config: ContainerConfig) -> None:
+        """No other container gets the static addresses of this one, unless it asks for them."""
+        for attachment in config.networks:
+            for address in attachment.static_ips:
+                self.database.run("INSERT OR IGNORE INTO static_addresses (network, address, container_id) VALUES (?, ?, ?)",
+                                  attachment.network, address, config.id)
 
     def remove(self, container_id: str) -> None:
         """Delete a container's rows; InUse while another needs it. Its exit code can be asked for some minutes longer."""

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
-from podling.database import Database
 from podling.linux import netlink
-from podling.model import Network, Subnet
 from podling.network.firewall import Forward, NetworkRules, forwards, nftables
-from podling.network.leases import Leases
 from podling.values.ports import PortMapping
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TCP = b"\x06\0\0\0"
 
@@ -50,23 +41,3 @@ def test_attributes_are_read_as_they_were_written() -> None:
     assert read[1] == (7).to_bytes(4, netlink.BYTE_ORDER)
     assert read[2] == b"eth0\0"
     assert netlink.attributes(read[3])[4] == b"\x01"
-
-
-def test_starts_side_by_side_get_different_addresses(tmp_path: Path) -> None:
-    path = str(tmp_path / "podling.db")
-    network = Network(name="n", id="1", subnets=(Subnet(subnet="10.5.0.0/23", gateway="10.5.0.1"),))
-    database = Database(path)
-    for number in range(250):
-        database.run("INSERT INTO containers (id, name, created, summary, config) VALUES (?, ?, 0, '', '')", f"c{number}", f"c{number}")
-    children = []
-    for process in range(10):
-        child = os.fork()
-        if child == 0:
-            leases = Leases(Database(path))
-            for number in range(process * 25, process * 25 + 25):
-                leases.take(network, f"c{number}")
-            os._exit(0)
-        children.append(child)
-    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
-    found = [row[0] for row in database.rows("SELECT address FROM leases WHERE network = 'n'")]
-    assert len(found) == len(set(found)) == 250
