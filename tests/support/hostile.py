@@ -30,6 +30,7 @@ class Request:
         self.path = path
         self.headers = headers
         self.body = body
+        self.sent = 0                                                   # bytes of the answer's body
 
     def __repr__(self) -> str:
         return f"{self.method} {self.path} {self.headers.get('range', '')}".strip()
@@ -63,6 +64,7 @@ class HostileRegistry:
         self.manifests: dict[tuple[str, str], tuple[bytes, str]] = {}   # (repository, tag or digest) -> (content, type)
         self.script: dict[str, list[Reply]] = {}                        # "METHOD path-part" -> answers, one after the other
         self.requests: list[Request] = []
+        self.no_ranges = False                                          # it sends whole blobs whatever is asked
         self.lock = threading.Lock()
         owner = self
 
@@ -159,11 +161,12 @@ class HostileRegistry:
             body = reply.body or b""
         if reply.change is not None:
             body = reply.change(body)
-        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        if status == 200 and wanted and not reply.no_range:
-            start = int(wanted[1])
-            status, headers["Content-Range"] = 206, f"bytes {start}-{len(body) - 1}/{len(body)}"
-            body = body[start:]
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        if status == 200 and wanted and not reply.no_range and not self.no_ranges:
+            start, end = int(wanted[1]), min(int(wanted[2] or len(body)), len(body) - 1)
+            status, headers["Content-Range"] = 206, f"bytes {start}-{end}/{len(body)}"
+            body = body[start:end + 1]
+        request.sent = len(body)
         headers.update(reply.headers)
         if reply.chunked:
             headers["Transfer-Encoding"] = "chunked"

@@ -128,6 +128,10 @@ class Following:
                 return b""
             self._listen()
 
+    def at(self, start: int, end: int) -> bytes:
+        """The bytes from ``start`` up to ``end``, so far as they are there."""
+        return os.pread(self._fd, end - start, start)
+
     def _listen(self) -> None:
         word = self._next_word()
         if word == VERIFIED:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from podling.image.policy import Gate
+    from podling.image.registry.ranges import Ranges
     from podling.image.signatures.stored import Signature
     from podling.model import Platform
     from podling.values.reference import Reference
@@ -120,6 +121,10 @@ class LayerStream:
         if self._digester.digest != self.descriptor.digest:
             raise digests.mismatch(self.what, self.descriptor.digest, self._digester.digest)
 
+    def fetch(self, start: int, end: int) -> bytes:
+        """Bytes of the blob that have been read already; b"" where the stream cannot go back."""
+        return b""
+
     def forget(self) -> None:
         """What came is wrong: nothing of it is kept for another run."""
 
@@ -162,6 +167,10 @@ class Source:
     def layer(self, found: Found, number: int, progress: Callable[[int], None]) -> LayerStream:
         """A layer's stream; called in the process that reads it."""
         raise NotImplementedError
+
+    def ranges(self, found: Found, number: int) -> Ranges | None:
+        """The parts of a layer, where they can be had one by one."""
+        return None
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -337,6 +346,10 @@ class FileStream(LayerStream):
     def __init__(self, path: str, what: str, descriptor: Descriptor) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         super().__init__(lambda size: os.read(self._fd, size), what, descriptor)
+
+    def fetch(self, start: int, end: int) -> bytes:
+        """Any bytes of the file."""
+        return os.pread(self._fd, end - start, start)
 
     def close(self) -> None:
         """Close the file."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from podling.config.registries_d import SignaturePlaces
     from podling.image.manifest import Descriptor
     from podling.image.registry.client import Registry
+    from podling.image.registry.ranges import Ranges
     from podling.image.signatures.stored import Signature
     from podling.values.reference import Reference
 
@@ -106,6 +107,12 @@ class Remote(BlobSource):
         """A layer; its download begins with the first read."""
         return Download(self, found.layers[number], progress)
 
+    def ranges(self, found: Found, number: int) -> Ranges:
+        """A layer's parts."""
+        from podling.image.registry.ranges import Ranges
+
+        return Ranges(self.registry, self.reference.repository, found.layers[number])
+
     def close(self) -> None:
         """Close the connections."""
         self.registry.close()
@@ -186,6 +193,10 @@ class Download(LayerStream):
             partial.discard()
         partial.__exit__(None, None, None)
         os.close(writer)
+
+    def fetch(self, start: int, end: int) -> bytes:
+        """Some of the bytes that have come."""
+        return b"" if self._following is None else self._following.at(start, end)
 
     def finish(self) -> None:
         """The layer is stored: the partial file goes."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from podling.image.places import Found, Source
+    from podling.image.manifest import Descriptor
+    from podling.image.places import Found, LayerStream, Source
     from podling.model import Image
     from podling.store.images import Images
     from podling.store.layers import Layer
@@ -131,7 +132,15 @@ class _SpoiltDownload(Corrupt):
 
 
 def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
-    parent = os.getppid()
+    parent, descriptor = os.getppid(), found.layers[number]
+    has_table = any(name in descriptor.annotations for name in TABLES)
+    if has_table and (ranges := source.ranges(found, number)) is not None:
+        from podling.image.chunked import pulling
+
+        used = pulling.add(layers, found.diff_ids[number], descriptor, ranges, progress=lambda done: tell(done=done),
+                           parents=lambda: _lower_layers(layers, found, number, parent))
+        if used is not None:
+            return used
     with source.layer(found, number, lambda done: tell(done=done)) as stream:
         plain: Callable[[int], bytes] | None = None
 
@@ -142,7 +151,8 @@ def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell:
             return plain(size)
 
         try:
-            layers.add(read, diff_id=found.diff_ids[number], parents=lambda: _lower_layers(layers, found, number, parent))
+            layers.add(read, diff_id=found.diff_ids[number], parents=lambda: _lower_layers(layers, found, number, parent),
+                       chunks=(lambda: _index(descriptor, stream)) if has_table else None)
             if plain is not None:
                 stream.finish()
         except Corrupt as error:
@@ -151,6 +161,13 @@ def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell:
                 raise _SpoiltDownload("") from error
             raise
     return plain is not None
+
+
+def _index(descriptor: Descriptor, stream: LayerStream) -> bytes:
+    """What the layer holds, by the table of contents in its blob."""
+    from podling.image.chunked import pulling
+
+    return pulling.index_of(descriptor, stream.fetch)
 
 
 def _lower_layers(layers: Layers, found: Found, number: int, parent: int) -> list[Layer]:

@@ -12,10 +12,11 @@ from podling import log
 from podling.database import Database
 from podling.errors import Corrupt, InUse, PodlingError, explain
 from podling.linux import syscalls
-from podling.linux.files import aside, make_directories, remove_tree, sync_directory, unique_name
+from podling.linux.files import aside, make_directories, remove_tree, sync_directory, unique_name, write_atomic
 from podling.linux.locks import Lock
 from podling.store.archive.extract import UnpackOptions
 from podling.store.archive.unpack import DIFF, Unpacked, unpack
+from podling.store.chunks import FILE as CHUNKS
 from podling.store.layers import ROOT_MARK, TEMPORARY, Layer, Layers, chain_key, hex_of
 from podling.store.stack import is_directory, lookup
 
@@ -34,13 +35,13 @@ _OWN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
 def add(layers: Layers, read: Callable[[int], bytes], *, diff_id: str | None, parents: Parents, max_bytes: int | None,
-        sync: bool) -> Layer:
+        sync: bool, chunks: Callable[[], bytes] | None = None) -> Layer:
     """See :meth:`podling.store.layers.Layers.add`."""
     layers.hold()
     database = Database(layers.database.path)   # the caller may be another thread than the one that opened it
     try:
         options = UnpackOptions(max_bytes=max_bytes, **layers.rules.__dict__)
-        adding = _Adding(Layers(database, layers.graphroot), parents, options, sync=sync)
+        adding = _Adding(Layers(database, layers.graphroot), parents, options, sync=sync, chunks=chunks)
         if diff_id is None:
             return adding.unpack(read, None)
         held = _wait_for_others(layers.lock_path(f"layer-{hex_of(diff_id)}"))
@@ -91,10 +92,12 @@ def counted(stream: Callable[[int], bytes], progress: Callable[[int], object]) -
 class _Adding:
     """One layer on its way into the store."""
 
-    def __init__(self, layers: Layers, parents: Parents, options: UnpackOptions, *, sync: bool) -> None:
+    def __init__(self, layers: Layers, parents: Parents, options: UnpackOptions, *, sync: bool,
+                 chunks: Callable[[], bytes] | None = None) -> None:
         self.layers = layers
         self.options = options
         self.sync = sync
+        self._chunks = chunks
         self._parents = parents
         self._chain: Sequence[Layer] | None = None
 
@@ -139,6 +142,9 @@ class _Adding:
             inherit(f"{temporary}/{DIFF}", unpacked.missing_parents, [layer.path for layer in reversed(self.chain)])
         if unpacked.has_root:
             os.close(os.open(f"{temporary}/{ROOT_MARK}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        index = self._chunks() if self._chunks is not None else b""
+        if index:
+            write_atomic(f"{temporary}/{CHUNKS}", index)
         if self.sync:
             _sync(temporary)
         return key, unpacked

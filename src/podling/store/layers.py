@@ -4,6 +4,7 @@
     <graphroot>/layers/<key>/tar-split    what is needed to write its tar again
     <graphroot>/layers/<key>/replaced     only where its tar names a file twice: what the later one replaced
     <graphroot>/layers/<key>/root         only where its tar describes the root directory: an empty mark
+    <graphroot>/layers/<key>/chunks       only where it came with a table of contents: what it holds, by digest
     <graphroot>/layers/.tmp-*             a layer being unpacked, or what a killed process left of one
     <graphroot>/locks/layer-<hex>         held by who unpacks the layer with this digest, so that nobody else does
     <graphroot>/locks/layers              shared by who relies on a layer that no image has yet, exclusive for who deletes
@@ -131,7 +132,7 @@ class Layers:
 
     def add(self, stream: Callable[[int], bytes], *, diff_id: str | None = None,
             parents: Sequence[Layer] | Callable[[], Sequence[Layer]] = (), progress: Callable[[int], object] | None = None,
-            max_bytes: int | None = None, sync: bool = True) -> Layer:
+            max_bytes: int | None = None, sync: bool = True, chunks: Callable[[], bytes] | None = None) -> Layer:
         """Unpack a layer and keep it; if it is there already, or comes there meanwhile, nothing is read.
 
         ``stream(n)`` gives up to ``n`` bytes of the uncompressed tar, b"" at the end; it is first called when the layer is
@@ -140,13 +141,15 @@ class Layers:
         ``progress`` is called with the number of bytes of each chunk. Not to be called within a transaction; any thread may
         call it.
 
+        ``chunks`` is called once the layer is unpacked and gives the file of this name (:mod:`podling.store.chunks`), b"" for none.
+
         ``max_bytes``: a longer tar is Corrupt. The layer is held as by :meth:`find`. Corrupt for a wrong digest or tar; on
         failure nothing of it remains. ``sync=False``: a power cut may damage the layer.
         """
         from podling.store.adding import add, counted  # as above
 
         read = stream if progress is None else counted(stream, progress)
-        return add(self, read, diff_id=diff_id, parents=parents, max_bytes=max_bytes, sync=sync)
+        return add(self, read, diff_id=diff_id, parents=parents, max_bytes=max_bytes, sync=sync, chunks=chunks)
 
     def reuse(self, diff_id: str, parents: Sequence[Layer]) -> Layer | None:
         """As :meth:`find`; a layer of this content above other parents is made again for these, without a download."""

@@ -75,6 +75,26 @@ def test_containers_storage_takes_what_we_push_apart(machine: World, name: str) 
     machine.podman("pull", "-q", "--tls-verify=false", f"{HOST}/{short}:c")
 
 
+@pytest.mark.skipif(not os.path.exists(NEWER), reason="scripts/newer-skopeo has not been run")
+def test_what_containers_storage_wrote_is_pulled_in_parts(machine: World) -> None:
+    content = random.Random(2).randbytes
+    shared = {f"usr/file{number}": content(30_000) for number in range(40)} | {"usr/large": content(3_000_000)}
+    size = {}
+    for name, files in (("first", {"etc/1": b"1"}), ("second", {"etc/2": content(20_000), "usr/zero": bytes(500_000)})):
+        layout = machine.path(f"/run/{name}")
+        simple_image({**shared, **files}).write_layout(layout, "x")
+        machine.run(NEWER, "copy", "--dest-tls-verify=false", "--dest-compress-format", "zstd:chunked", f"oci:/run/{name}:x",
+                    f"docker://{HOST}/{name}:1")
+        raw = json.loads(machine.run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{HOST}/{name}:1").stdout)
+        assert PREFIX + "manifest-checksum" in raw["layers"][0]["annotations"]
+        size[name] = raw["layers"][0]["size"]
+        done = machine.run("podling", "--log-level", "debug", "pull", "--tls-verify=false", f"{HOST}/{name}:1")
+    said = next(line for line in done.stderr.splitlines() if "bytes fetched" in line)
+    fetched = int(said.partition(" bytes fetched")[0].rpartition(" of ")[0].rpartition(" ")[2])
+    assert 20_000 < fetched < 60_000 < size["second"] // 10
+    machine.run("podling", "save", "--format", "oci-dir", "-o", "/run/saved", f"{HOST}/second:1")       # the tar has its digest
+
+
 def test_docker_manifests_have_no_tables(machine: World) -> None:
     refused = machine.run("podling", "push", "--compression-format", "zstd:chunked", "--format", "v2s2", "bb", f"{HOST}/no", check=False)
     assert refused.returncode == 125

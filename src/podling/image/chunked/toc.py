@@ -124,7 +124,9 @@ def _chunk(entry: dict[str, Any], size: int, *, whole: bool) -> Chunk:
     digest = entry.get("digest") if whole else entry.get("chunkDigest")
     if entry.get("chunkType") == ZEROS:
         digest = ZEROS
-    return (_number(entry, "offset"), 0, _number(entry, "chunkOffset"), size if whole else _number(entry, "chunkSize"), str(digest or ""))
+    elif not isinstance(digest, str) or len(digest) != 71 or not digest.startswith("sha256:") or digest[7:].strip("0123456789abcdef"):
+        raise Corrupt(f"the table of contents: {str(digest)[:80]!r} is no digest")
+    return (_number(entry, "offset"), 0, _number(entry, "chunkOffset"), size if whole else _number(entry, "chunkSize"), digest)
 
 
 def _ended(chunks: list[Chunk], end: int, name: str) -> list[Chunk]:

@@ -1,0 +1,160 @@
+"""A layer's tar put together from what the store holds, what is fetched, and the tar-split between.
+
+Every content is checked against the digest that the table of contents gives it; whether the whole is the layer, the store finds out by
+the digest of the tar, as for any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from podling.errors import Corrupt
+from podling.image.chunked import toc
+from podling.image.compression import Decompressed
+from podling.store import chunks
+from podling.store.archive.paths import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podling.image.chunked.toc import Chunk, Files
+    from podling.image.registry.ranges import Ranges
+    from podling.store.chunks import Held
+    from podling.store.layers import Layers
+
+GAP = 4096                                   # bytes between two parts that are rather fetched than asked around
+MOST_RANGES = 256
+_GATHER = 1 << 19
+_ZEROS = bytes(1 << 16)
+
+
+class Plan:
+    """What of a blob is to be fetched: ``ranges`` in order, (start, end); ``size`` is their sum."""
+
+    def __init__(self, files: Files, layers: Layers) -> None:
+        self.files = files
+        every = [(name, chunk) for name, listed in files.items() for chunk in listed if chunk[4] != toc.ZEROS]
+        wanted = {chunk[4]: (clean(name.encode()), chunk[2], chunk[3]) for name, chunk in every}
+        self.held: dict[str, Held] = chunks.find(layers, wanted)
+        missing = sorted({(chunk[0], chunk[1]) for _, chunk in every if chunk[4] not in self.held})
+        gap = GAP
+        self.ranges = merged(missing, gap)
+        while len(self.ranges) > MOST_RANGES:
+            gap *= 2
+            self.ranges = merged(missing, gap)
+        self.size = sum([end - start for start, end in self.ranges])
+
+
+def merged(parts: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
+    """Sorted (start, end) with those in one whose distance is at most ``gap``."""
+    found: list[tuple[int, int]] = []
+    for start, end in parts:
+        if found and start - found[-1][1] <= gap:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
+
+
+class Parts:
+    """The tar of one layer, read once. ``position``: how far in the blob it has come."""
+
+    def __init__(self, plan: Plan, split: bytes, ranges: Ranges) -> None:
+        self.plan = plan
+        self.position = 0
+        self._split = split
+        self._ranges = ranges
+        self._waiting = list(reversed(plan.ranges))
+        self._window = (0, 0)                # what is being fetched
+        self._coming: Iterator[bytes] = iter(())
+        self._rest = b""                     # came and was not taken
+
+    def tar(self) -> Iterator[bytes]:
+        """The tar in pieces of half a megabyte and more; Corrupt where a content has not its digest, RegistryError."""
+        parts, size = [], 0
+        for piece in self._pieces():
+            parts.append(piece)
+            size += len(piece)
+            if size >= _GATHER:
+                yield b"".join(parts)
+                parts.clear()
+                size = 0
+        yield b"".join(parts)
+
+    def _pieces(self) -> Iterator[bytes]:
+        for member in toc.split_members(self._split):
+            if isinstance(member, bytes):
+                yield member
+                continue
+            name, size = member
+            listed = self.plan.files.get(name, [])
+            if sum([chunk[3] for chunk in listed]) != size:
+                raise Corrupt(f"{name[:200]!r} has another size in the table of contents than in the tar-split")
+            for chunk in listed:
+                yield from self._chunk(chunk)
+                self.position = max(self.position, chunk[1])
+
+    def _chunk(self, chunk: Chunk) -> Iterator[bytes]:
+        start, end, _, size, digest = chunk
+        if digest == toc.ZEROS:
+            for at in range(0, size, len(_ZEROS)):
+                yield _ZEROS[:size - at]
+            return
+        if self._is_fetched(start):
+            source = self._decompressed(start, end, size)
+        else:
+            source = self._local(digest)
+        sha = hashlib.sha256()
+        for piece in source:
+            sha.update(piece)
+            yield piece
+        if f"sha256:{sha.hexdigest()}" != digest:
+            raise Corrupt(f"a chunk does not match its digest: expected {digest}, got sha256:{sha.hexdigest()}")
+
+    def _local(self, digest: str) -> Iterator[bytes]:
+        try:
+            yield from chunks.read(self.plan.held[digest])
+        except (OSError, KeyError) as error:
+            raise Corrupt(f"the chunk {digest} is not there any more") from error
+
+    # --- what is fetched ----------------------------------------------------------------------------------------------
+
+    def _is_fetched(self, start: int) -> bool:
+        """Whether a chunk is in the range that is being fetched, or the next one."""
+        while self._waiting and start >= self._waiting[-1][0]:
+            self._window = self._waiting.pop()
+            self._coming = self._ranges.open(*self._window)
+            self._rest = b""
+        return self._window[0] <= start < self._window[1]
+
+    def _take(self, size: int) -> Iterator[bytes]:
+        """The next bytes of the window."""
+        while size:
+            data = self._rest or next(self._coming, b"")
+            if not data:
+                raise Corrupt("a range ended too early")
+            self._rest = data[size:]
+            yield data[:size]
+            size -= min(size, len(data))
+
+    def _decompressed(self, start: int, end: int, size: int) -> Iterator[bytes]:
+        """The content of a chunk out of the window, which may have more than was missing."""
+        at, stop = self._window
+        if start < at or end > stop:
+            raise Corrupt("the table of contents is not in the order of its blob")
+        for _ in self._take(start - at):
+            continue
+        self._window = (end, stop)
+        compressed = self._take(end - start)
+        stream = Decompressed(lambda _: next(compressed, b""), "zstd")
+        left = size
+        while piece := stream.read(left + 1):
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+        if left:
+            raise Corrupt("a chunk has another size than the table of contents says")
+        for _ in compressed:                 # nothing, unless the frame ended early
+            continue

@@ -1,0 +1,159 @@
+"""Layers with a table of contents: what the store holds is not fetched again, and what a registry claims is not believed."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podling.errors import Corrupt, RegistryError
+from podling.image.chunked import toc
+from podling.image.chunked.writing import CHUNK, Chunked
+from podling.image.registry.client import Registry
+from tests.support.hostile import HostileRegistry, Reply
+from tests.support.images import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, sha256, simple_image, tar
+from tests.support.stores import Store, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["store"]
+content = random.Random(7).randbytes
+SHARED = {f"usr/lib/file{number}": content(20_000) for number in range(30)}
+LARGE = content(6 * CHUNK)
+ONE = {**SHARED, "usr/large": LARGE, "etc/one": b"one", "usr/moved": content(50_000)}
+TWO = {**SHARED, "usr/large": LARGE[:CHUNK] + content(CHUNK) + LARGE[2 * CHUNK:], "etc/two": content(9000), "opt/here": ONE["usr/moved"]}
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileRegistry]:
+    with HostileRegistry() as server:
+        monkeypatch.setattr(Registry, "_ping", lambda self: self._ping_scheme("http"))
+        yield server
+
+
+def serve(server: HostileRegistry, name: str, files: dict[str, bytes],
+          change: Callable[[bytes, dict[str, str]], tuple[bytes, dict[str, str]]] | None = None) -> str:
+    """Serve an image of one zstd:chunked layer; ``change`` is what the registry does to its blob and annotations."""
+    data = tar(files)
+    writer = Chunked(iter([data]))
+    blob = b"".join(writer)
+    annotations = writer.annotations
+    if change is not None:
+        blob, annotations = change(blob, annotations)
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+                         "rootfs": {"type": "layers", "diff_ids": [sha256(data)]}}).encode()
+    manifest = json.dumps({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": OCI_CONFIG, "digest": sha256(config), "size": len(config)},
+        "layers": [{"mediaType": OCI_LAYER + "+zstd", "digest": sha256(blob), "size": len(blob), "annotations": annotations}]}).encode()
+    server.add_image(name, "1", {sha256(config): config, sha256(blob): blob}, manifest, OCI_MANIFEST)
+    server.layer = sha256(blob)  # type: ignore[attr-defined]
+    return f"{server.host}/{name}:1"
+
+
+def fetched(server: HostileRegistry, name: str) -> int:
+    """Bytes of the layer that were sent."""
+    return sum(request.sent for request in server.asked(f"GET /v2/{name}/blobs/{server.layer}"))  # type: ignore[attr-defined]
+
+
+def test_what_is_there_is_not_fetched_again(hostile: HostileRegistry, store: Store) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    assert fetched(hostile, "one") == len(hostile.blobs[hostile.layer])  # type: ignore[attr-defined]
+    image = store.pull(serve(hostile, "two", TWO))
+    assert store.tree(image) == TWO
+    blob = len(hostile.blobs[hostile.layer])  # type: ignore[attr-defined]
+    assert blob > 2_200_000
+    # one changed chunk, one new file, the table and what lies between
+    assert CHUNK < fetched(hostile, "two") < CHUNK + 9000 + 30_000
+    assert len(hostile.asked("GET /v2/two/blobs/")) <= 5
+    assert b"".join(store.images.open_tar(image, store.images.layers(image)[0])) == tar(TWO)
+    assert store.leftovers() == []
+    store.pull(serve(hostile, "three", {**TWO, "etc/three": b"3"}))          # what came in parts is known too
+    assert fetched(hostile, "three") < 30_000
+
+
+def test_layers_without_a_table_are_looked_into_by_path(hostile: HostileRegistry, store: Store) -> None:
+    plain = simple_image(ONE)
+    hostile.add_image("plain", "1", plain.blobs, plain.manifest, plain.media_type)
+    store.pull(f"{hostile.host}/plain:1")
+    image = store.pull(serve(hostile, "two", TWO))
+    assert store.tree(image) == TWO
+    assert fetched(hostile, "two") < CHUNK + 9000 + 50_000 + 30_000          # what was moved is fetched again
+
+
+def test_without_ranges_it_is_downloaded_whole(hostile: HostileRegistry, store: Store) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    hostile.no_ranges = True
+    image = store.pull(serve(hostile, "two", TWO))
+    assert store.tree(image) == TWO
+
+
+def test_a_broken_range_is_continued(hostile: HostileRegistry, store: Store) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    name = serve(hostile, "two", TWO)
+    hostile.script[f"GET {hostile.layer}"] = [Reply(), Reply(cut_after=1000), Reply(status=503)]  # type: ignore[attr-defined]
+    image = store.pull(name)
+    assert store.tree(image) == TWO
+    assert fetched(hostile, "two") < 2 * CHUNK + 60_000
+
+
+def test_what_the_store_claims_is_checked_too(hostile: HostileRegistry, store: Store) -> None:
+    held = store.pull(serve(hostile, "one", ONE))
+    directory = store.images.layer_directories(held.id)[0]
+    with open(f"{directory}/usr/lib/file3", "r+b") as file:
+        file.write(b"changed")
+    image = store.pull(serve(hostile, "two", TWO))
+    assert store.tree(image) == TWO
+
+
+def test_a_wrong_chunk_is_downloaded_again_or_refused(hostile: HostileRegistry, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    name = serve(hostile, "two", TWO)
+    layer = hostile.layer  # type: ignore[attr-defined]
+    good = hostile.blobs[layer]
+    at = good.index(TWO["etc/two"][:64])     # what is random is not compressed
+    bad = good[:at] + bytes([good[at] ^ 255]) + good[at + 1:]
+    hostile.blobs[layer] = bad
+    with pytest.raises((Corrupt, RegistryError), match="does not match its digest"):
+        store.pull(name, retries=0)
+    assert len(store.images.list()) == 1
+    assert store.leftovers() == []
+    assert "downloaded whole" in capfd.readouterr().err
+    hostile.script[f"GET /v2/two/blobs/{layer}"] = [Reply(), Reply(), Reply(), Reply(change=lambda _: good)]
+    assert store.tree(store.pull(name, retries=0)) == TWO
+    assert "downloaded whole" in capfd.readouterr().err
+
+
+def test_a_wrong_table_is_not_used(hostile: HostileRegistry, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    image = store.pull(serve(hostile, "two", TWO, lambda blob, said: (blob, {**said, toc.CHECKSUM: sha256(b"")})))
+    assert "table of contents" in capfd.readouterr().err
+    assert store.tree(image) == TWO
+
+
+def _other_file(blob: bytes, said: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """A table, with the right digest, that says another content of one file."""
+    from backports import zstd
+
+    where = toc.positions(said, len(blob))
+    assert where is not None
+    table = json.loads(zstd.decompress(blob[where.at:where.at + where.size]))
+    one, two = [entry for entry in table["entries"] if entry["name"] in ("usr/lib/file1", "usr/lib/file2")]
+    one["digest"], two["digest"] = two["digest"], one["digest"]
+    packed = zstd.compress(json.dumps(table).encode())
+    split = blob[where.split_at:where.split_at + where.split_size]
+    start = where.at - 8
+    made = blob[:start] + toc.SKIPPABLE.pack(toc.SKIPPABLE_MAGIC, len(packed)) + packed
+    split_at = len(made) + 8
+    made += toc.SKIPPABLE.pack(toc.SKIPPABLE_MAGIC, len(split)) + split
+    return made, {**said, toc.CHECKSUM: sha256(packed), toc.POSITION: f"{where.at}:{len(packed)}:{len(json.dumps(table))}:1",
+                  toc.SPLIT_POSITION: f"{split_at}:{len(split)}:{where.split_plain}"}
+
+
+def test_a_table_that_lies_is_found_out_by_the_tar(hostile: HostileRegistry, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    image = store.pull(serve(hostile, "two", TWO, _other_file))
+    assert "does not match its digest: its tar has" in capfd.readouterr().err
+    assert store.tree(image) == TWO
