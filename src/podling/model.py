@@ -225,6 +225,7 @@ class Facts(Record):
     """What turned out true while a container was started; each step adds its own."""
 
     rootfs: str = ""                         # mounted root file system
+    staged_root: str = ""                    # where the runtime finds it, if the container's root cannot reach that path
     bundle: str = ""                         # directory of config.json
     volumes: dict[str, str] = {}             # volume name -> host directory
     image_mounts: dict[str, str] = {}        # mount destination -> host directory

@@ -36,6 +36,7 @@ class StorageConf(Record):
     size: str = ""
     inodes: str = ""
     pull_options: dict[str, str] = {}
+    root_auto_userns_user: str = ""          # whose subordinate ids --userns=auto gives root's containers
 
 
 _OPTIONS = {
@@ -50,6 +51,7 @@ _FIELDS = {
     "storage.options.additionalimagestores": ("additional_image_stores", "texts"),
     "storage.options.additionallayerstores": ("additional_layer_stores", "texts"),
     "storage.options.pull_options": ("pull_options", "table"),
+    "storage.options.root-auto-userns-user": ("root_auto_userns_user", "text"),
     **{f"storage.options.{name}": field for name, field in _OPTIONS.items()},
     **{f"storage.options.overlay.{name}": field for name, field in _OPTIONS.items()},
 }

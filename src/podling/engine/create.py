@@ -17,6 +17,7 @@ from podling.model import Container, ContainerConfig, Image, ImageConfig
 from podling.runtime import monitor
 from podling.state.containers import name_in_use
 from podling.undo import Undo
+from podling.values.isolation import Namespace
 from podling.values.mounts import Mount
 
 ENVIRONMENT_FILE_LIMIT = 1 << 20
@@ -33,11 +34,11 @@ def create(engine: Engine, options: CreateOptions) -> Container:
         name = _free_name(engine, options)
         image, image_config, image_name = _image(engine, options)
         surroundings = _surroundings(engine, options, image, name, image_name)
-        config = _with_image_seccomp(engine, options, resolve(options, image_config, engine.conf, surroundings))
-        _check_sources(config)
-        _tell_discarded(options, config)
-        config = _publish(_on_networks(engine, config))
-        container = _make(engine, config, undo)
+        if surroundings.user_ns is not None and surroundings.user_ns.mode == "auto":
+            with engine.lock("userns", "auto").exclusive():      # from reading which ids are free until the row says whose they are
+                container, config = _settle(engine, options, image_config, surroundings, undo)
+        else:
+            container, config = _settle(engine, options, image_config, surroundings, undo)
         if cidfile:
             write_atomic(cidfile, config.id.encode(), 0o644)
     if engine.rootless and config.restart.name not in ("", "no"):
@@ -45,6 +46,30 @@ def create(engine: Engine, options: CreateOptions) -> Container:
 
         boot.arrange(engine, config)
     return container
+
+
+def _settle(engine: Engine, options: CreateOptions, image: ImageConfig | None, surroundings: Surroundings,
+            undo: Undo) -> tuple[Container, ContainerConfig]:
+    """Decide what the container is, and make it."""
+    if surroundings.user_ns is not None:
+        from podling.engine import idmaps
+
+        surroundings = surroundings.replace(ids=idmaps.gather(engine, options, surroundings))
+    config = _with_image_seccomp(engine, options, resolve(options, image, engine.conf, surroundings))
+    _check_sources(config)
+    _tell_discarded(options, config)
+    config = _publish(_on_networks(engine, config))
+    return _make(engine, config, undo), config
+
+
+def _user_namespace(engine: Engine, options: CreateOptions) -> Namespace | None:
+    """The user namespace that is asked for; None where it is the engine's own."""
+    if not (options.user_ns or options.uid_map or options.gid_map or options.subuid_name or options.subgid_name
+            or os.environ.get("PODMAN_USERNS") or engine.conf.userns):
+        return None
+    from podling.engine import idmaps  # for containers with ids of their own alone
+
+    return idmaps.wanted(options, engine.conf, os.environ)
 
 
 def _make(engine: Engine, config: ContainerConfig, undo: Undo) -> Container:
@@ -158,6 +183,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
         rootless=engine.rootless, no_limits=_no_limits(engine, options),
         blkio_weight=options.resources.blkio_weight is None or _has_blkio_weight(),
         delegated=engine.delegated if engine.cgroup_manager == "systemd" else None,
+        user_ns=_user_namespace(engine, options),
     )
 
 

@@ -350,7 +350,8 @@ def _host_config(subject: _Subject) -> Struct:
         "OomScoreAdj": config.oom_score_adj or 0, "PidMode": _namespace(config.pid_ns), "Privileged": config.privileged,
         "PublishAllPorts": config.publish_all, "ReadonlyRootfs": config.read_only, "SecurityOpt": _security_options(config),
         "Tmpfs": {mount.destination: ",".join(_options(mount)) for mount in config.mounts if mount.kind == "tmpfs"},
-        "UTSMode": _namespace(config.uts_ns), "UsernsMode": "" if config.user_ns.mode == "host" else _namespace(config.user_ns),
+        "UTSMode": _namespace(config.uts_ns), "UsernsMode": _user_namespace(config),
+        **({"IDMappings": Struct({"UidMap": list(config.uid_map), "GidMap": list(config.gid_map)})} if config.uid_map else {}),
         "ShmSize": config.shm_size, "Runtime": "oci", "ConsoleSize": [0, 0], "Isolation": "",
     })
     found.update(_resources(subject))
@@ -374,6 +375,13 @@ def _binds(config: ContainerConfig) -> list[str]:
 
 def _namespace(namespace: Namespace) -> str:
     return f"{namespace.mode}:{namespace.value}" if namespace.mode in ("container", "ns") else namespace.mode
+
+
+def _user_namespace(config: ContainerConfig) -> str:
+    """Who made it, if anybody: how its ids were chosen is told by the maps."""
+    if config.user_ns.mode in ("host", ""):
+        return ""
+    return _namespace(config.user_ns) if config.user_ns.mode in ("container", "ns") else "private"
 
 
 def _log_config(config: ContainerConfig) -> Struct:

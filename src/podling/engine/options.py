@@ -175,6 +175,8 @@ class CreateOptions(Record):
     user_ns: Namespace | None = None
     uid_map: tuple[str, ...] = ()
     gid_map: tuple[str, ...] = ()
+    subuid_name: str | None = None           # whose line of /etc/subuid is the map
+    subgid_name: str | None = None
     net_ns: Namespace | None = None
     pid_ns: Namespace | None = None
     ipc_ns: Namespace | None = None

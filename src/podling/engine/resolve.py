@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from podling.config.containers import ContainersConf
+    from podling.engine.idmaps import Decided, IdFacts
 
     T = TypeVar("T")
 
@@ -54,6 +55,8 @@ class Surroundings(Record):
     blkio_weight: bool = True                # whether the kernel has a weight for block devices
     no_limits: str = ""                      # why no limit can be kept: "v1", "cgroupfs"
     delegated: tuple[str, ...] | None = None     # the controllers that an ordinary user may limit by; None: all
+    user_ns: Namespace | None = None         # the user namespace that was asked for, None for none,
+    ids: IdFacts | None = None               # and what its ids depend on
 
 
 def check(options: CreateOptions) -> None:
@@ -76,23 +79,10 @@ def check(options: CreateOptions) -> None:
         raise InvalidArgument("cannot set hostname when running in the host UTS namespace: invalid configuration")
     if options.cgroups == "disabled" and options.resources != limits.Resources():
         raise InvalidArgument("cannot set resource limits with --cgroups=disabled")
-    if options.user_ns is not None and options.user_ns.mode not in ("host", ""):
-        raise InvalidArgument(f"--userns {options.user_ns.mode} is not available yet", hint="leave it out, or say --userns host")
-    if options.uid_map or options.gid_map:
-        raise InvalidArgument("--uidmap and --gidmap are not available yet")
-    for mount in options.mounts:
-        if mount.kind in ("bind", "volume") and (mount.chown or mount.idmap == ""):
-            raise InvalidArgument(f"the option {'U' if mount.chown else 'idmap'} of the mount at {mount.destination} is not available yet",
-                                  hint="change the owner of the source with chown, or leave the option out")
+    if options.uid_map or options.gid_map or options.subuid_name or options.subgid_name:
+        from podling.engine import idmaps  # for containers with ids of their own alone
 
-
-def _check_configured_user_namespace(options: CreateOptions, conf: ContainersConf, host: Surroundings) -> None:
-    """Whoever has asked for isolation somewhere does not silently get none."""
-    for mode, place in ((host.environ.get("PODMAN_USERNS", ""), "the environment variable PODMAN_USERNS"),
-                        (conf.userns, "userns in containers.conf")):
-        if options.user_ns is None and mode not in ("", "host"):
-            raise InvalidArgument(f"the user namespace mode {mode}, asked for by {place}, is not available yet",
-                                  hint="say --userns host to do without")
+        idmaps.check(options)
 
 
 def _check_network(options: CreateOptions) -> None:
@@ -130,12 +120,13 @@ def _check_resources(options: CreateOptions) -> None:
 
 def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> ContainerConfig:
     """The container that results; pure. ``image`` is None for ``--rootfs``."""
-    _check_configured_user_namespace(options, conf, host)
+    ids = _ids(options, host)
     command, entrypoint, arguments = _command(options, image)
     net_ns, networks = _network(options, conf, rootless=host.rootless)
     hostname = _hostname(options, net_ns, host)
-    user = options.user if options.user is not None else (image.user if image else "")
+    user = (options.user if options.user is not None else (image.user if image else "")) or (ids.user if ids else "")
     decided_mounts = _mounts(options, image, conf, host)
+    _check_idmapped(decided_mounts, host, ids)
     cap_default = conf.default_capabilities
     memory_defaults = _resources(options, conf, host=host)
     stop_signal = options.stop_signal or (signals.parse(image.stop_signal) if image and image.stop_signal else 15)
@@ -163,7 +154,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         auto_remove=options.auto_remove, create_command=options.create_command,
         exposed_ports=tuple(sorted({*(image.exposed_ports if image else ()), *options.expose})),
         hostname=hostname, domainname=options.domainname or "",
-        user_ns=options.user_ns or Namespace(mode="host"),
+        user_ns=ids.user_ns if ids else Namespace(mode="host"), uid_map=ids.uid_map if ids else (), gid_map=ids.gid_map if ids else (),
         net_ns=_joined(net_ns, host), pid_ns=_joined(options.pid_ns or _configured(conf.pidns), host),
         ipc_ns=_joined(options.ipc_ns or Namespace(mode=conf.ipcns or "shareable"), host),
         uts_ns=_joined(options.uts_ns or _configured(conf.utsns), host),
@@ -188,6 +179,15 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         runtime=host.runtime, runtime_path=host.runtime_path, log=_log(options, conf, host),
         conmon_pidfile=options.conmon_pidfile or "", pidfile=options.pidfile or "",
     )
+
+
+def _ids(options: CreateOptions, host: Surroundings) -> Decided | None:
+    """The container's user namespace; None where it has none of its own."""
+    if host.user_ns is None or host.ids is None:
+        return None
+    from podling.engine import idmaps
+
+    return idmaps.decide(options, host.user_ns, host.ids)
 
 
 def _first(said: T | None, default: T) -> T:
@@ -360,6 +360,20 @@ def _mounts(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     fresh = iter(host.volume_names)
     return tuple(mount.replace(source=next(fresh)) if mount.kind == "volume" and not mount.source else mount
                  for mount in decided.values())
+
+
+def _check_idmapped(found: tuple[Mount, ...], host: Surroundings, ids: Decided | None) -> None:
+    """Unsupported or InvalidArgument for idmapped mounts that cannot be made."""
+    for mount in found:
+        if mount.idmap is None:
+            continue
+        if host.rootless:
+            raise Unsupported(f"the mount at {mount.destination} cannot be idmapped: the kernel lets nobody but the host's root map the "
+                              "ids of its file systems", hint="leave out idmap; --userns=keep-id shows your files as yours, and the option "
+                              "U gives them to the container's user")
+        if not mount.idmap and (ids is None or not ids.uid_map):
+            raise InvalidArgument(f"the option idmap of the mount at {mount.destination} needs a container with ids of its own",
+                                  hint="add --userns=auto or --uidmap, or say which ids: idmap=uids=0-1000-1;gids=0-1000-1")
 
 
 def _devices(options: CreateOptions, conf: ContainersConf) -> tuple[limits.Device, ...]:

@@ -33,20 +33,13 @@ class RootFilesystem:
 
     def __enter__(self) -> int:
         with self.engine.lock("container", self.config.id).exclusive():
-            self.path = _mount(self.engine, self.config)
+            self.path = steps.mount_root(self.engine, self.config)
             self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self.fd
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self.fd)
         _unmount_unused(self.engine, self.config)
-
-
-def _mount(engine: Engine, config: ContainerConfig) -> str:
-    if config.rootfs and not config.rootfs.endswith(":O"):
-        return config.rootfs
-    lowers = [config.rootfs[:-2]] if config.rootfs else engine.images.layer_directories(config.image_id, config.image_store)
-    return engine.filesystems.mount(config.id, lowers)
 
 
 def _unmount_unused(engine: Engine, config: ContainerConfig) -> None:
@@ -85,7 +78,7 @@ def mount(engine: Engine, container: Container) -> str:
     """Mount the container's root file system until :func:`unmount`; where."""
     config = engine.containers.config(container.id)
     with engine.lock("container", container.id).exclusive():
-        place = _mount(engine, config)
+        place = steps.mount_root(engine, config)
         if not config.rootfs:
             write_atomic(_mark(engine, container.id), process.boot_id().encode())
     return place

@@ -1,6 +1,6 @@
 """The steps that bring a container up, and take it down again.
 
-    rootfs -> volumes -> shm -> network -> etc files -> bundle -> monitor -> connected
+    user namespace -> rootfs -> volumes -> shm -> network -> etc files -> bundle -> monitor -> connected
 
 ``up`` finds the facts of the steps before its own and adds what turned out true. ``down`` needs only the stored config: it
 works after a crash, after a reboot, in another process; it is idempotent, and one path serves a failed start, the exit
@@ -14,7 +14,7 @@ import os
 from podling import __version__, jsontext, launch, log
 from podling.engine import volumes
 from podling.engine.engine import Engine
-from podling.engine.permissions import check_ids, strange_mount
+from podling.engine.permissions import check_ids, kept_groups, outside, strange_mount
 from podling.errors import NotExecutable, PodlingError, Unsupported, WrongState, explain
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podling.network import setup
+    from podling.store.mapped import Maps
 
 
 class Starting:
@@ -44,18 +45,41 @@ class Starting:
         self.lock: monitor.Attended | None = None
 
 
+# --- user namespace ---------------------------------------------------------------------------------------------------
+
+
+def _user_namespace_up(starting: Starting, facts: Facts) -> Facts:
+    """It is there before all that belongs to it: the owners of files and the network namespace."""
+    if starting.config.user_ns.mode in ("host", ""):
+        return facts
+    from podling.engine import usernamespaces  # for containers with ids of their own alone
+
+    return facts.replace(namespaces={"user": usernamespaces.prepare(starting.engine, starting.config)})
+
+
 # --- rootfs -----------------------------------------------------------------------------------------------------------
 
 
 def _rootfs_up(starting: Starting, facts: Facts) -> Facts:
     config, engine = starting.config, starting.engine
-    if config.rootfs:
-        root = config.rootfs
-        if root.endswith(":O"):
-            root = engine.filesystems.mount(config.id, [root[:-2]])
-        return facts.replace(rootfs=root)
-    lowers = engine.images.layer_directories(config.image_id, config.image_store)
-    return facts.replace(rootfs=engine.filesystems.mount(config.id, lowers))
+    return facts.replace(rootfs=mount_root(engine, config, facts.namespaces.get("user", "")))
+
+
+def mount_root(engine: Engine, config: ContainerConfig, user_namespace: str = "") -> str:
+    """Mount the container's root file system, where it is not; where. ``user_namespace``: the path of the container's, if it is up."""
+    if config.rootfs and not config.rootfs.endswith(":O"):
+        return config.rootfs
+    lowers = [config.rootfs[:-2]] if config.rootfs else engine.images.layer_directories(config.image_id, config.image_store)
+    return engine.filesystems.mount(config.id, lowers, maps=_layer_maps(config, user_namespace))
+
+
+def _layer_maps(config: ContainerConfig, user_namespace: str) -> Maps | None:
+    """What gives an image's files the container's owners; None for a container without ids of its own."""
+    if not config.uid_map:
+        return None
+    from podling.engine import idmaps
+
+    return idmaps.layer_maps(config, user_namespace)
 
 
 def _rootfs_down(engine: Engine, config: ContainerConfig) -> None:
@@ -75,7 +99,8 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
         elif mount.kind == "image":
             image = engine.images.resolve(mount.source)
             images[mount.destination] = engine.filesystems.mount_image(
-                config.id, number, engine.images.layer_directories(image.id, image.store), writable=mount.read_write)
+                config.id, number, engine.images.layer_directories(image.id, image.store), writable=mount.read_write,
+                maps=_layer_maps(config, facts.namespaces.get("user", "")))
         if mount.overlay:
             if any(option.startswith(("upperdir=", "workdir=")) for option in mount.options):
                 raise Unsupported(f"upperdir and workdir of the overlay at {mount.destination} are not available yet",
@@ -86,14 +111,14 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
 
 
 def _owner(engine: Engine, config: ContainerConfig, facts: Facts) -> tuple[int, int]:
-    """uid and gid of the container's user, who owns a fresh volume where the image has nothing at its place."""
+    """uid and gid, as here, of the container's user, who owns a fresh volume where the image has nothing at its place."""
     user = _user(engine, config, facts)
-    return user.uid, user.gid
+    return outside(config, user.uid, user.gid)
 
 
 def _user(engine: Engine, config: ContainerConfig, facts: Facts) -> users.User:
-    user = users.lookup(users.accounts(config, facts), config.user, config.group_add)
-    if engine.rootless:
+    user = users.lookup(users.accounts(config, facts), config.user, (*config.group_add, *kept_groups(config)))
+    if engine.rootless or config.uid_map:
         check_ids(config, user.uid, user.gid)
     return user
 
@@ -122,7 +147,8 @@ def _shm_up(starting: Starting, facts: Facts) -> Facts:
         return facts
     shm = starting.run + "/shm"
     os.makedirs(shm, 0o700, exist_ok=True)
-    mounts.tmpfs(shm, size=config.shm_size, mode=0o1777, options=("nosuid", "noexec", "nodev"), name="shm")
+    uid, gid = outside(config, 0, 0)
+    mounts.tmpfs(shm, size=config.shm_size, mode=0o1777, options=("nosuid", "noexec", "nodev", f"uid={uid}", f"gid={gid}"), name="shm")
     return facts.replace(shm=shm)
 
 
@@ -135,12 +161,16 @@ def _shm_down(engine: Engine, config: ContainerConfig) -> None:
 
 def _network_up(starting: Starting, facts: Facts) -> Facts:
     engine, config = starting.engine, starting.config
-    facts = facts.replace(namespaces=_joined_namespaces(engine, config))
+    facts = facts.replace(namespaces={**facts.namespaces, **_joined_namespaces(engine, config)})
     if not _has_own_network(config):
         return facts
     from podling.network import setup
     from podling.network.leases import Leases
 
+    if "user" in facts.namespaces:           # whoever needs the network namespace finds it there
+        from podling.network import namespaces
+
+        namespaces.make_owned(setup.netns_of(config, engine.paths.runroot), facts.namespaces["user"])
     starting.network = setup.begin(config, networks=engine.networks, leases=Leases(engine.database), conf=engine.conf,
                                    runroot=engine.paths.runroot,
                                    owner_of=lambda: _port_owners(engine))
@@ -222,17 +252,40 @@ def _shared_files(engine: Engine, config: ContainerConfig) -> dict[str, str]:
 def _bundle_up(starting: Starting, facts: Facts) -> Facts:
     etc.make_working_directory(starting.config, facts)
     facts = facts.replace(notify=monitor.notify.make_directory(starting.config, starting.run))
+    facts = _own_mounts(starting, facts)
+    if "user" in facts.namespaces:
+        from podling.engine import usernamespaces
+
+        facts = facts.replace(staged_root=usernamespaces.stage(starting.engine, starting.config, facts.rootfs))
     assert starting.host is not None
     document = spec(starting.config, facts, starting.host)
     write_atomic(starting.run + "/config.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
     return facts
 
 
+def _own_mounts(starting: Starting, facts: Facts) -> Facts:
+    """The mount options ``U`` and ``idmap``."""
+    if not any(mount.chown or mount.idmap is not None for mount in starting.config.mounts):
+        return facts
+    from podling.engine import usernamespaces
+
+    facts = usernamespaces.own_mounts(starting.engine, starting.config, facts)
+    if starting.host is not None:
+        starting.host = starting.host.replace(sources={**starting.host.sources, **facts.image_mounts})
+    return facts
+
+
 def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
+    if config.uid_map:
+        from podling.engine import usernamespaces
+
+        usernamespaces.unstage(engine, config)
     run = engine.paths.run(config.id)
     for name in os.listdir(run) if os.path.isdir(run) else ():
-        if name.startswith(("crun.", "runc.")):      # of a runtime that was killed: see monitor.oci.environment
+        if name == "userns" or name.startswith(("crun.", "runc.")):  # of a runtime that was killed: see monitor.oci.environment
             mounts.unmount(f"{run}/{name}", lazy=True)
+        elif name == "idmapped":
+            mounts.unmount_all(f"{run}/{name}")
     remove_tree(run)
 
 
@@ -247,6 +300,10 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
         exit_command=exit_command(engine, config, attended=starting.attended),
         keep_fds=starting.network.reserved if starting.network else (), preserve_fds=starting.preserve_fds)
+    if facts.staged_root:
+        from podling.engine import usernamespaces
+
+        usernamespaces.unstage(engine, config)
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
 
@@ -278,6 +335,7 @@ def _nothing_down(engine: Engine, config: ContainerConfig) -> None:
 
 
 STEPS: tuple[tuple[str, Callable[[Starting, Facts], Facts], Callable[[Engine, ContainerConfig], None]], ...] = (
+    ("user namespace", _user_namespace_up, _nothing_down),
     ("root file system", _rootfs_up, _rootfs_down),
     ("volumes", _volumes_up, _volumes_down),
     ("bundle directory", lambda starting, facts: facts, _bundle_down),

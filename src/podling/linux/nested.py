@@ -122,11 +122,14 @@ def maps_of(path: str) -> tuple[str, str]:
 
 
 def show_mapped(source: str, target: str, user_namespace: int, *, recursive: bool = False) -> None:
-    """Mount ``source`` at ``target`` with its owners mapped as the user namespace maps them (Linux 5.12). OSError where it cannot be."""
+    """Mount ``source`` at ``target`` with its owners mapped as the user namespace maps them (Linux 5.12). OSError where it cannot be.
+
+    ``recursive``: what is mounted below comes along, with its owners as they are.
+    """
     tree = syscalls.open_tree(syscalls.AT_FDCWD, source, syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0))
     try:
-        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if recursive else 0),
-                               attr_set=syscalls.MOUNT_ATTR_IDMAP, propagation=syscalls.MS_PRIVATE, userns_fd=user_namespace)
+        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, attr_set=syscalls.MOUNT_ATTR_IDMAP,
+                               propagation=syscalls.MS_PRIVATE, userns_fd=user_namespace)
         syscalls.move_mount(tree, target)
     finally:
         os.close(tree)

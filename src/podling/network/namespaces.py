@@ -54,6 +54,34 @@ def make(path: str) -> None:
         raise PodlingError("creating network namespace") from error
 
 
+def make_owned(path: str, user_namespace: str) -> None:
+    """As :func:`make`, owned by the user namespace at a path: only its root may configure interfaces, ports and settings in there.
+
+    A process that enters the user namespace cannot come back: a child makes the network namespace and waits while it is mounted.
+    """
+    from podling.linux.nested import Visitor  # for containers with ids of their own alone
+
+    _share(os.path.dirname(path))
+    if mounts.is_mounted(path):
+        return
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    owner = os.open(user_namespace, os.O_RDONLY | os.O_CLOEXEC)
+
+    def enter() -> None:
+        syscalls.setns(owner, syscalls.CLONE_NEWUSER)
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        _loopback_up()
+
+    try:
+        with Visitor(enter) as pid:
+            syscalls.mount(f"/proc/{pid}/ns/net", path, None, syscalls.MS_BIND)
+    except OSError as error:
+        delete(path)
+        raise PodlingError("creating network namespace") from error
+    finally:
+        os.close(owner)
+
+
 def _visit(path: str) -> None:
     """Make the namespace and come back."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -171,10 +171,7 @@ def _user_mount(mount: Mount, facts: Facts, host: HostFacts) -> dict[str, Any]:
         flags = host.mount_flags.get(source, ())
     if mount.overlay or mount.kind == "image":
         return _mount(destination, "bind", source, ("private", "ro" if _is_read_only(mount) else "rw", "rbind"))
-    options = _bind_options(mount.options, flags)
-    if mount.idmap is not None:
-        options.append("idmap" if not mount.idmap else f"idmap={mount.idmap}")
-    return _mount(destination, "bind", source, options)
+    return _mount(destination, "bind", source, _bind_options(mount.options, flags))
 
 
 def _is_read_only(mount: Mount) -> bool:

@@ -31,7 +31,7 @@ def spec(config: ContainerConfig, facts: Facts, host: HostFacts) -> dict[str, An
     """The OCI configuration of a container about to be created."""
     found = mount_list.mounts(config, facts, host)
     document: dict[str, Any] = {"ociVersion": OCI_VERSION, "process": _process(config, facts, host),
-                                "root": {"path": facts.rootfs}}
+                                "root": {"path": facts.staged_root or facts.rootfs}}
     if config.read_only:
         document["root"]["readonly"] = True
     if _owns_uts(config):

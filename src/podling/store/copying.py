@@ -14,19 +14,21 @@ from podling.store.stack import merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Owner = Callable[[int, int], tuple[int, int]]
 
 _KIND, _DIR, _REG, _LNK = 0o170000, 0o040000, 0o100000, 0o120000
 _FICLONE = 0x40049409
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
-def copy_layers(lowers: Sequence[str], target: str) -> int:
+def copy_layers(lowers: Sequence[str], target: str, *, owner: Owner | None = None) -> int:
     """Make ``target`` the tree that an overlay of ``lowers`` (topmost first) would show; the bytes of its files.
 
-    PodlingError names what failed.
+    ``owner`` gives the copy's uid and gid for those of the layers (-1: the same). PodlingError names what failed.
     """
-    copy = _Copy()
+    copy = _Copy(owner)
     try:
         os.mkdir(target, 0o755)
         copy.directory(list(lowers), target)
@@ -41,8 +43,9 @@ def copy_layers(lowers: Sequence[str], target: str) -> int:
 class _Copy:
     """One copy; it remembers files with several names."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Owner | None) -> None:
         self._links: dict[tuple[int, int], str] = {}
+        self._owner = owner
         self.size = 0
 
     def directory(self, sources: list[str], target: str) -> None:
@@ -60,7 +63,7 @@ class _Copy:
                     self._file(parts[0], inner)
             if sources:
                 status = os.lstat(sources[0])
-                _dress(sources[0], target, status)
+                self._dress(sources[0], target, status)
                 times.append((target, status.st_mtime_ns))
         for path, mtime in reversed(times):
             os.utime(path, ns=(mtime, mtime))
@@ -80,8 +83,18 @@ class _Copy:
             os.symlink(os.readlink(source), target)
         else:
             os.mknod(target, status.st_mode, status.st_rdev)
-        _dress(source, target, status)
+        self._dress(source, target, status)
         os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
+
+    def _dress(self, source: str, target: str, status: os.stat_result) -> None:
+        """Owner, mode and extended attributes."""
+        uid, gid = self._owner(status.st_uid, status.st_gid) if self._owner else (status.st_uid, status.st_gid)
+        os.chown(target, status.st_uid if uid < 0 else uid, status.st_gid if gid < 0 else gid, follow_symlinks=False)
+        if status.st_mode & _KIND != _LNK:
+            os.chmod(target, status.st_mode & 0o7777)
+        for name in os.listxattr(source, follow_symlinks=False):
+            if not name.startswith(_OWN_XATTRS):
+                os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
 
 
 def _copy_content(source: str, target: str) -> None:
@@ -99,12 +112,3 @@ def _copy_content(source: str, target: str) -> None:
     finally:
         os.close(reader)
 
-
-def _dress(source: str, target: str, status: os.stat_result) -> None:
-    """Owner, mode and extended attributes."""
-    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
-    if status.st_mode & _KIND != _LNK:
-        os.chmod(target, status.st_mode & 0o7777)
-    for name in os.listxattr(source, follow_symlinks=False):
-        if not name.startswith(_OWN_XATTRS):
-            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)

@@ -52,9 +52,17 @@ def collect_layers(database: Database, graphroot: str, *, empty: bool = True) ->
         _move_unknown(f"{graphroot}/layers", known, graphroot)
 
     done = _alone(f"{graphroot}/locks/layers", work)
+    if os.path.isdir(f"{graphroot}/mapped"):
+        _alone(f"{graphroot}/locks/mapped", lambda: _collect_mapped(graphroot))
     if done and empty:
         empty_rubbish(graphroot)
     return done
+
+
+def _collect_mapped(graphroot: str) -> None:
+    """Copies of layers with other owners (``store.mapped``) whose layer is gone, and copies that were cut short."""
+    layers = set(_names(f"{graphroot}/layers"))
+    _move_unknown(f"{graphroot}/mapped", {name for name in _names(f"{graphroot}/mapped") if name.partition("-")[0] in layers}, graphroot)
 
 
 def collect_containers(database: Database, graphroot: str, *, empty: bool = True) -> bool:

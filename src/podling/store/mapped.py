@@ -42,11 +42,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Maps(Record):
-    """A container's maps, and the path of its user namespace."""
+    """A container's maps, and the path of its user namespace; "" where it has none at the moment."""
 
     uids: tuple[Span, ...]
     gids: tuple[Span, ...]
-    namespace: str
+    namespace: str = ""
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
         """The engine's ids for a layer's; -1 (leave it as it is) for one that the container does not have."""
@@ -57,16 +57,17 @@ class Maps(Record):
 class MappedLayers:
     """``with MappedLayers(...) as lowers:`` the directories to mount for the container, in the order of ``lowers``."""
 
-    def __init__(self, graphroot: str, container: str, lowers: Sequence[str], maps: Maps) -> None:
-        """``container``: the container's directory in the graph root, which exists."""
+    def __init__(self, graphroot: str, container: str, lowers: Sequence[str], maps: Maps, *, copied: bool = False) -> None:
+        """``container``: the container's directory in the graph root, which exists. ``copied``: never as mounts."""
         self.graphroot = graphroot
         self.lowers = list(lowers)
         self.maps = maps
+        self.copied = copied
         self._container = container
         self._points = f"{container}/mapped"
 
     def __enter__(self) -> list[str]:
-        if _kernel() >= _OVERLAY_ON_IDMAPPED and self._show():
+        if not self.copied and _kernel() >= _OVERLAY_ON_IDMAPPED and self._show():
             return [f"{self._points}/{number}" for number in range(len(self.lowers))]
         return copies(self.graphroot, self._container, self.lowers, self.maps)
 
@@ -74,7 +75,10 @@ class MappedLayers:
         self._hide()
 
     def _show(self) -> bool:
-        namespace = os.open(self.maps.namespace, os.O_RDONLY | os.O_CLOEXEC)
+        if self.maps.namespace:
+            namespace = os.open(self.maps.namespace, os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            namespace = nested.temporary(idmaps.kernel_text(self.maps.uids), idmaps.kernel_text(self.maps.gids))
         try:
             for number, lower in enumerate(self.lowers):
                 make_directories(f"{self._points}/{number}", 0o700)
@@ -112,7 +116,8 @@ def copies(graphroot: str, container: str, lowers: Sequence[str], maps: Maps) ->
     missing = [(lower, place) for lower, place in zip(lowers, places, strict=True) if not os.path.isdir(place)]
     if missing:
         log.debug(f"copying {len(missing)} layers with the owners of the container's user namespace")
-        _make_all(graphroot, missing, maps)
+        with Lock(f"{graphroot}/locks/mapped").shared():     # garbage collection waits meanwhile
+            _make_all(graphroot, missing, maps)
     return [f"{place}/diff" for place in places]
 
 

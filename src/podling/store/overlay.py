@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podling.linux.locks import Held
+    from podling.store.mapped import Maps
 
 DRIVERS = ("overlay", "vfs")
 # What a container changes must be told from its upper directory alone, whatever the kernel's defaults are; and an upper
@@ -97,22 +98,25 @@ class ContainerFilesystems:
 
     # --- mounting -----------------------------------------------------------------------------------------------------
 
-    def mount(self, container_id: str, lowers: Sequence[str], *, read_only: bool = False, options: Sequence[str] = ()) -> str:
+    def mount(self, container_id: str, lowers: Sequence[str], *, read_only: bool = False, options: Sequence[str] = (),
+              maps: Maps | None = None) -> str:
         """Mount a container's root file system (``lowers`` topmost first) and return where; if it is mounted, just that.
 
         ``options`` are more mount options, such as "volatile". ``read_only``: nothing can be changed, also by whom may.
+        ``maps``: the owners are those that the container's user namespace gives them.
         """
-        return self._mount(self.directory(container_id), lowers, read_only=read_only, options=options)
+        return self._mount(self.directory(container_id), lowers, read_only=read_only, options=options, maps=maps)
 
     def unmount(self, container_id: str) -> bool:
         """Unmount a container's root file system, also while somebody uses it; False if it was not mounted."""
         return mounts.unmount(self.places(container_id).merged, lazy=True)
 
-    def mount_image(self, container_id: str, number: int, lowers: Sequence[str], *, writable: bool = False) -> str:
+    def mount_image(self, container_id: str, number: int, lowers: Sequence[str], *, writable: bool = False,
+                    maps: Maps | None = None) -> str:
         """Mount an image for a container's mount of this number; what is written there lasts as long as the container."""
         directory = self._image_directory(container_id, number)
         make_directories(directory, 0o700)
-        return self._mount(directory, lowers, read_only=not writable)
+        return self._mount(directory, lowers, read_only=not writable, maps=maps)
 
     def unmount_image(self, container_id: str, number: int) -> bool:
         """Unmount such an image; False if it was not mounted."""
@@ -126,32 +130,42 @@ class ContainerFilesystems:
     def _image_directory(self, container_id: str, number: int) -> str:
         return f"{self.directory(container_id)}/images/{number}"
 
-    def _mount(self, directory: str, lowers: Sequence[str], *, read_only: bool, options: Sequence[str] = ()) -> str:
+    def _mount(self, directory: str, lowers: Sequence[str], *, read_only: bool, options: Sequence[str] = (),
+               maps: Maps | None = None) -> str:
         places = _places(directory)
         if not os.path.isdir(directory):
             raise PodlingError(f"mounting {places.merged}: {directory} does not exist")
         if self.driver == "vfs":
-            return self._copy(directory, lowers, read_only=read_only)
+            return self._copy(directory, lowers, read_only=read_only, maps=maps)
         if mounts.is_mounted(places.merged):
             return places.merged
-        words = (*self._options, *options)
         try:
             for path in (places.merged, places.work):
                 make_directories(path, 0o700)
             remove_tree(f"{places.work}/work/incompat")  # what a volatile mount leaves after a crash, to forbid the next one
             if not os.path.isdir(places.upper):
-                _make_upper(places.upper, lowers)
-            if self.mount_program:
-                upper = () if read_only else (f"upperdir={escape(places.upper)}", f"workdir={escape(places.work)}")
-                self._run_program(places.merged, [places.upper, *lowers] if read_only else list(lowers) or [_empty(directory)], upper)
-            elif read_only:                     # the upper directory still comes first: it has the root's attributes
-                mounts.overlay(places.merged, lowers=[places.upper, *lowers], options=(*words, "ro"))
+                _make_upper(places.upper, lowers, maps)
+            if maps is None:
+                self._overlay(directory, lowers, read_only=read_only, options=options)
             else:
-                mounts.overlay(places.merged, lowers=list(lowers) or [_empty(directory)], upper=places.upper, work=places.work,
-                               options=words)
+                from podling.store.mapped import MappedLayers  # for containers with ids of their own alone
+
+                with MappedLayers(self.graphroot, directory, lowers, maps, copied=bool(self.mount_program)) as mapped:
+                    self._overlay(directory, mapped, read_only=read_only, options=options)
         except OSError as error:
             raise PodlingError(f"mounting {places.merged}") from error
         return places.merged
+
+    def _overlay(self, directory: str, lowers: Sequence[str], *, read_only: bool, options: Sequence[str]) -> None:
+        places, words = _places(directory), (*self._options, *options)
+        if self.mount_program:
+            upper = () if read_only else (f"upperdir={escape(places.upper)}", f"workdir={escape(places.work)}")
+            self._run_program(places.merged, [places.upper, *lowers] if read_only else list(lowers) or [_empty(directory)], upper)
+        elif read_only:                         # the upper directory still comes first: it has the root's attributes
+            mounts.overlay(places.merged, lowers=[places.upper, *lowers], options=(*words, "ro"))
+        else:
+            mounts.overlay(places.merged, lowers=list(lowers) or [_empty(directory)], upper=places.upper, work=places.work,
+                           options=words)
 
     def _run_program(self, merged: str, lowers: Sequence[str], upper: Sequence[str]) -> None:
         """An overlay by fuse-overlayfs, which stays as a process of its own until it is unmounted."""
@@ -163,7 +177,7 @@ class ContainerFilesystems:
             raise PodlingError(f"mounting {merged} with {self.mount_program}: {said or process.describe_status(done.status)}")
 
     @staticmethod
-    def _copy(directory: str, lowers: Sequence[str], *, read_only: bool) -> str:
+    def _copy(directory: str, lowers: Sequence[str], *, read_only: bool, maps: Maps | None) -> str:
         """The whole tree, copied once; ``copied`` remembers how large it was."""
         from podling.store.copying import copy_layers  # no other driver needs it
 
@@ -171,7 +185,7 @@ class ContainerFilesystems:
         if not os.path.isdir(merged):
             temporary = f"{merged}.{unique_name()}"
             try:
-                size = copy_layers(lowers, temporary)
+                size = copy_layers(lowers, temporary, owner=maps.owner if maps else None)
                 write_atomic(f"{directory}/copied", b"%d" % size)
                 os.rename(temporary, merged)
             finally:
@@ -212,7 +226,7 @@ def _empty(directory: str) -> str:
     return path
 
 
-def _make_upper(path: str, lowers: Sequence[str]) -> None:
+def _make_upper(path: str, lowers: Sequence[str], maps: Maps | None) -> None:
     """The upper directory, which gives the root its attributes: those of the topmost layer whose tar describes the root."""
     status = _root_status(lowers)
     temporary = f"{path}.{unique_name()}"
@@ -223,6 +237,10 @@ def _make_upper(path: str, lowers: Sequence[str]) -> None:
         os.utime(temporary, ns=(status.st_mtime_ns, status.st_mtime_ns))
     else:
         os.chmod(temporary, 0o755)              # whatever the umask says
+    if maps is not None:
+        found = os.stat(temporary)
+        os.chown(temporary, *maps.owner(found.st_uid, found.st_gid))
+        os.chmod(temporary, found.st_mode & 0o7777)
     os.rename(temporary, path)
 
 

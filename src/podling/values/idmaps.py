@@ -35,6 +35,25 @@ def texts(found: Iterable[Span]) -> tuple[str, ...]:
     return tuple(f"{inside}:{outside}:{size}" for inside, outside, size in found)
 
 
+def kernel_text(found: Iterable[Span]) -> str:
+    """As /proc/PID/uid_map takes it."""
+    return "\n".join(f"{inside} {outside} {size}" for inside, outside, size in found)
+
+
+def from_kernel(text: str) -> tuple[Span, ...]:
+    """What /proc/PID/uid_map says."""
+    found = []
+    for line in text.splitlines():
+        inside, outside, size = (int(word) for word in line.split())
+        found.append((inside, outside, size))
+    return tuple(found)
+
+
+def is_identity(found: Iterable[Span]) -> bool:
+    """Whether every id that is mapped is itself, so that files keep their owners."""
+    return all(inside == outside for inside, outside, _ in found)
+
+
 def to_outside(found: Iterable[Span], number: int) -> int | None:
     """The engine's id for one of the container; None where it is not mapped."""
     return next((outside + number - inside for inside, outside, size in found if inside <= number < inside + size), None)

@@ -153,7 +153,7 @@ def test_words_of_what_is_wrong(argv: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("argv", [["--device", "nvidia.com/gpu=all"], ["--log-opt", "labels=x"], ["--secret", "s"],
-                                  ["--pod", "p"], ["--uidmap", "0:1:2"]])
+                                  ["--pod", "p"]])
 def test_what_is_missing_is_refused(argv: list[str]) -> None:
     with pytest.raises(Unsupported):
         options(*argv)

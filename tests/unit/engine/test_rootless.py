@@ -89,9 +89,11 @@ def test_directory_that_only_the_caller_may_write(tmp_path: Path) -> None:
     config = decided(mounts=(Mount(kind="bind", source=str(tmp_path), destination="/d"),))
     facts = Facts(rootfs="/", uid=5, gid=6)
     assert strange_mount(config, facts) == (f"the container's user 5:6 cannot write to {tmp_path}, which is yours: "
-                                            "--user 0:0 lets it act as you")
+                                            "--userns=keep-id:uid=5,gid=6 lets it act as you")
     assert strange_mount(config, facts.replace(uid=0)) == ""
-    assert strange_mount(config.replace(uid_map=("0:1:10",)), facts) == ""
+    kept = config.replace(user_ns=Namespace(mode="keep-id"), uid_map=("0:1:5", "5:0:1"), gid_map=("0:1:6", "6:0:1"))
+    assert strange_mount(kept, facts) == ""
+    assert "keep-id:uid=4,gid=6" in strange_mount(kept, facts.replace(uid=4))
     os.chown(tmp_path, 0, 6)
     tmp_path.chmod(0o775)
     assert strange_mount(config, facts) == ""

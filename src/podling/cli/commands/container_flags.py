@@ -94,6 +94,7 @@ COMMON = (
     Flag("--env-merge", help="Preprocess environment variables from image before injecting them into the container",
          kind="array"),
     Flag("--expose", help="Expose a port or a range of ports", kind="slice", parse=ports.parse_expose),
+    Flag("--gidmap", help="GID map to use for the user namespace", kind="slice", into="gid_map"),
     Flag("--group-add",
          help="Add additional groups to the primary container process. 'keep-groups' allows container processes to use "
          "supplementary groups.", kind="slice"),
@@ -201,6 +202,8 @@ COMMON = (
     Flag("--stop-timeout",
          help="Timeout (in seconds) that containers stopped by user command have to exit. If exceeded, the container will "
          "be forcibly stopped via SIGKILL.", kind="uint", default_text="10"),
+    Flag("--subgidname", help="Name of range listed in /etc/subgid for use in user namespace", into="subgid_name"),
+    Flag("--subuidname", help="Name of range listed in /etc/subuid for use in user namespace", into="subuid_name"),
     Flag("--sysctl", help="Sysctl options", kind="slice", into="sysctls", parse=limits.parse_sysctl),
     Flag("--systemd", help='Run container in systemd mode ("true"|"false"|"always")', default_text="true", parse=systemd,
          choices=("true", "false", "always")),
@@ -212,12 +215,14 @@ COMMON = (
     Flag("--tmpfs", help="Mount a temporary filesystem (`tmpfs`) into a container", kind="array"),
     Flag("--tty", "-t", "Allocate a pseudo-TTY for container", kind="bool", into="terminal"),
     Flag("--tz", help="Set timezone in container"),
+    Flag("--uidmap", help="UID map to use for the user namespace", kind="slice", into="uid_map"),
     Flag("--ulimit", help="Ulimit options", kind="slice"),
     Flag("--umask", help="Set umask in container", default_text="0022", parse=umask),
     Flag("--unsetenv", help="Unset environment default variables in container", kind="array", into="unset_env"),
     Flag("--unsetenv-all", help="Unset all default environment variables in container", kind="bool", into="unset_env_all"),
     Flag("--user", "-u", "Username or UID (format: <name|uid>[:<group|gid>])"),
-    Flag("--userns", help="User namespace to use", into="user_ns", parse=namespace("user"), choices=("host",)),
+    Flag("--userns", help="User namespace to use", into="user_ns", parse=namespace("user"),
+         choices=("auto", "container:", "host", "keep-id", "nomap", "ns:")),
     Flag("--uts", help="UTS namespace to use", into="uts_ns", parse=namespace("uts"),
          choices=("host", "private", "container:", "ns:")),
     Flag("--variant", help="Use `VARIANT` instead of the running architecture variant for choosing images",
@@ -230,9 +235,9 @@ COMMON = (
     *(Flag(name, kind=kind, refused="yet") for kind, names in (
         ("value", ("--health-log-destination --health-max-log-count --health-max-log-size --health-on-failure "
                    "--health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success "
-                   "--health-startup-timeout --init-ctr --pod --pod-id-file --subgidname --subuidname")),
+                   "--health-startup-timeout --init-ctr --pod --pod-id-file")),
         ("array", "--decryption-key --secret"),
-        ("slice", "--gidmap --gpus --uidmap"),
+        ("slice", "--gpus"),
     ) for name in names.split()),
 )
 # Those of run alone.
