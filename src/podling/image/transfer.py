@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     Progress = Callable[..., None]
 
 WORKERS = 4
-ZSTD_CHUNKED = "io.github.containers.zstd-chunked.manifest-checksum"
-ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
-TABLES = (ZSTD_CHUNKED, ESTARGZ)             # annotations of layers that have a table of contents
+# annotations of layers that have a table of contents: zstd:chunked, eStargz
+TABLES = ("io.github.containers.zstd-chunked.manifest-checksum", "containerd.io/snapshot/stargz/toc.digest")
 _PARENT_PAUSE = 0.005                        # seconds between two looks for a layer that another process stores
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,11 +45,15 @@ def serve(server: HostileRegistry, name: str, files: dict[str, bytes],
     annotations = writer.annotations
     if change is not None:
         blob, annotations = change(blob, annotations)
+    return serve_layer(server, name, data, blob, annotations)
+
+
+def serve_layer(server: HostileRegistry, name: str, data: bytes, blob: bytes, annotations: dict[str, str], kind: str = "zstd") -> str:
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
                          "rootfs": {"type": "layers", "diff_ids": [sha256(data)]}}).encode()
     manifest = json.dumps({
         "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": OCI_CONFIG, "digest": sha256(config), "size": len(config)},
-        "layers": [{"mediaType": OCI_LAYER + "+zstd", "digest": sha256(blob), "size": len(blob), "annotations": annotations}]}).encode()
+        "layers": [{"mediaType": f"{OCI_LAYER}+{kind}", "digest": sha256(blob), "size": len(blob), "annotations": annotations}]}).encode()
     server.add_image(name, "1", {sha256(config): config, sha256(blob): blob}, manifest, OCI_MANIFEST)
     server.layer = sha256(blob)  # type: ignore[attr-defined]
     return f"{server.host}/{name}:1"
@@ -157,3 +163,69 @@ def test_a_table_that_lies_is_found_out_by_the_tar(hostile: HostileRegistry, sto
     image = store.pull(serve(hostile, "two", TWO, _other_file))
     assert "does not match its digest: its tar has" in capfd.readouterr().err
     assert store.tree(image) == TWO
+
+
+def estargz(files: dict[str, bytes], chunk: int = 100_000) -> tuple[bytes, bytes, str]:
+    """(the tar with its table, the blob, the digest of the table): members as the specification has them."""
+    parts: list[tuple[bytes, dict[str, object] | None]] = []       # (what a member holds, the entry that begins there)
+    entries: list[dict[str, object]] = []
+    waiting = b""
+    for name, data in files.items():
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        waiting += info.tobuf(tarfile.USTAR_FORMAT)
+        entry: dict[str, object] = {"name": name, "type": "reg", "size": len(data), "digest": sha256(data)}
+        for at in range(0, len(data), chunk):
+            parts.append((waiting, None))
+            piece = data[at:at + chunk]
+            entry = entry if at == 0 else {"name": name, "type": "chunk"}
+            entry.update({"chunkDigest": sha256(piece)}, **({"chunkOffset": at} if at else {}),
+                         **({"chunkSize": len(piece)} if at + chunk < len(data) else {}))
+            parts.append((piece, entry))
+            entries.append(entry)
+            waiting = b""
+        waiting = bytes(-len(data) % 512)
+        parts[-1] = (parts[-1][0] + waiting, parts[-1][1])
+        waiting = b""
+    blob = plain = b""
+    merged: list[tuple[bytes, dict[str, object] | None]] = []
+    for held, entry in parts:                                       # headers belong to the member of what comes before
+        if entry is None and merged:
+            merged[-1] = (merged[-1][0] + held, merged[-1][1])
+        else:
+            merged.append((held, entry))
+    for held, entry in merged:
+        if entry is not None:
+            entry["offset"] = len(blob)
+        blob += gzip.compress(held, 6, mtime=0)
+        plain += held
+    table = json.dumps({"version": 1, "entries": entries}).encode()
+    info = tarfile.TarInfo("stargz.index.json")
+    info.size = len(table)
+    tail = info.tobuf(tarfile.USTAR_FORMAT) + table + bytes(-len(table) % 512) + bytes(1024)
+    extra = b"SG" + (22).to_bytes(2, "little") + b"%016xSTARGZ" % len(blob)
+    footer = b"\x1f\x8b\x08\x04" + bytes(4) + b"\0\xff" + len(extra).to_bytes(2, "little") + extra + b"\x01\0\0\xff\xff" + bytes(8)
+    return plain + tail, blob + gzip.compress(tail, 6, mtime=0) + footer, sha256(table)
+
+
+def test_estargz_is_fetched_in_parts_too(hostile: HostileRegistry, store: Store) -> None:
+    for name, files in (("one", ONE), ("two", TWO)):
+        data, blob, table = estargz(files)
+        image = store.pull(serve_layer(hostile, name, data, blob, {"containerd.io/snapshot/stargz/toc.digest": table}, "gzip"))
+        assert store.tree(image) == {**files, "stargz.index.json": store.tree(image)["stargz.index.json"]}
+        assert (fetched(hostile, name) < len(blob)) == (name == "two")
+    assert fetched(hostile, "two") < len(blob) - 10 * 100_000                # the chunks of the large file but three and its last
+
+
+def test_an_estargz_table_that_lies_is_not_used(hostile: HostileRegistry, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    data, blob, _ = estargz(TWO)
+    image = store.pull(serve_layer(hostile, "two", data, blob, {"containerd.io/snapshot/stargz/toc.digest": sha256(b"")}, "gzip"))
+    assert store.tree(image)["etc/two"] == TWO["etc/two"]
+    assert "does not match its digest" in capfd.readouterr().err
+    name = serve_layer(hostile, "three", data, blob[:-1] + b"x", {"containerd.io/snapshot/stargz/toc.digest": sha256(b"")}, "gzip")
+    hostile.blobs[hostile.layer] = blob[:-60]  # type: ignore[attr-defined]
+    store.images.remove(image)
+    with pytest.raises((Corrupt, RegistryError)):
+        store.pull(name, retries=0)
+    assert len(store.images.list()) == 1

@@ -16,7 +16,7 @@ from podling.store.archive.paths import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from podling.image.chunked.toc import Chunk, Files
     from podling.image.registry.ranges import Ranges
@@ -38,12 +38,16 @@ class Plan:
         wanted = {chunk[4]: (clean(name.encode()), chunk[2], chunk[3]) for name, chunk in every}
         self.held: dict[str, Held] = chunks.find(layers, wanted)
         missing = sorted({(chunk[0], chunk[1]) for _, chunk in every if chunk[4] not in self.held})
-        gap = GAP
-        self.ranges = merged(missing, gap)
-        while len(self.ranges) > MOST_RANGES:
-            gap *= 2
-            self.ranges = merged(missing, gap)
+        self.ranges = few(missing)
         self.size = sum([end - start for start, end in self.ranges])
+
+
+def few(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts as ranges that are worth a request each, and no more than MOST_RANGES of them."""
+    gap = GAP
+    while len(ranges := merged(parts, gap)) > MOST_RANGES:
+        gap *= 2
+    return ranges
 
 
 def merged(parts: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
@@ -57,26 +61,74 @@ def merged(parts: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
     return found
 
 
-class Parts:
-    """The tar of one layer, read once. ``position``: how far in the blob it has come."""
+def local(held: Held, digest: str) -> Iterator[bytes]:
+    """A chunk that the store holds."""
+    try:
+        yield from chunks.read(held)
+    except OSError as error:
+        raise Corrupt(f"the chunk {digest} is not there any more") from error
 
-    def __init__(self, plan: Plan, split: bytes, ranges: Ranges) -> None:
-        self.plan = plan
-        self.position = 0
-        self._split = split
+
+def check_chunk(found: str, digest: str) -> None:
+    """Corrupt unless a chunk with the SHA-256 ``found`` has the digest that the table of contents says."""
+    if f"sha256:{found}" != digest:
+        raise Corrupt(f"a chunk does not match its digest: expected {digest}, got sha256:{found}")
+
+
+class Window:
+    """The ranges of a blob, in order, each fetched when something of it is taken."""
+
+    def __init__(self, ranges: Ranges, wanted: list[tuple[int, int]]) -> None:
         self._ranges = ranges
-        self._waiting = list(reversed(plan.ranges))
-        self._window = (0, 0)                # what is being fetched
+        self._waiting = list(reversed(wanted))
+        self._now = (0, 0)                   # what is left of the one that is being fetched
         self._coming: Iterator[bytes] = iter(())
         self._rest = b""                     # came and was not taken
 
-    def tar(self) -> Iterator[bytes]:
+    def covers(self, start: int) -> bool:
+        """Whether the byte at ``start`` is in the range that is being fetched, or in a later one, which then is."""
+        while self._waiting and start >= self._waiting[-1][0]:
+            self._now = self._waiting.pop()
+            self._coming = self._ranges.open(*self._now)
+            self._rest = b""
+        return self._now[0] <= start < self._now[1]
+
+    def take(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from ``start`` up to ``end``; what lies before them is lost. To be read to its end. Corrupt where they are behind."""
+        if not self.covers(start) or end > self._now[1]:
+            raise Corrupt("the table of contents is not in the order of its blob")
+        for _ in self._pieces(start - self._now[0]):
+            continue
+        self._now = (end, self._now[1])
+        yield from self._pieces(end - start)
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while size:
+            data = self._rest or next(self._coming, b"")
+            if not data:
+                raise Corrupt("a range ended too early")
+            self._rest = data[size:]
+            yield data[:size]
+            size -= min(size, len(data))
+
+
+class Parts:
+    """The tar of one layer, read once."""
+
+    def __init__(self, plan: Plan, split: bytes, ranges: Ranges) -> None:
+        self.plan = plan
+        self._position = 0                   # how far in the blob it has come
+        self._split = split
+        self._window = Window(ranges, plan.ranges)
+
+    def tar(self, progress: Callable[[int], None]) -> Iterator[bytes]:
         """The tar in pieces of half a megabyte and more; Corrupt where a content has not its digest, RegistryError."""
         parts, size = [], 0
         for piece in self._pieces():
             parts.append(piece)
             size += len(piece)
             if size >= _GATHER:
+                progress(self._position)
                 yield b"".join(parts)
                 parts.clear()
                 size = 0
@@ -93,7 +145,7 @@ class Parts:
                 raise Corrupt(f"{name[:200]!r} has another size in the table of contents than in the tar-split")
             for chunk in listed:
                 yield from self._chunk(chunk)
-                self.position = max(self.position, chunk[1])
+                self._position = max(self._position, chunk[1])
 
     def _chunk(self, chunk: Chunk) -> Iterator[bytes]:
         start, end, _, size, digest = chunk
@@ -101,7 +153,7 @@ class Parts:
             for at in range(0, size, len(_ZEROS)):
                 yield _ZEROS[:size - at]
             return
-        if self._is_fetched(start):
+        if self._window.covers(start):
             source = self._decompressed(start, end, size)
         else:
             source = self._local(digest)
@@ -109,44 +161,17 @@ class Parts:
         for piece in source:
             sha.update(piece)
             yield piece
-        if f"sha256:{sha.hexdigest()}" != digest:
-            raise Corrupt(f"a chunk does not match its digest: expected {digest}, got sha256:{sha.hexdigest()}")
+        check_chunk(sha.hexdigest(), digest)
 
     def _local(self, digest: str) -> Iterator[bytes]:
-        try:
-            yield from chunks.read(self.plan.held[digest])
-        except (OSError, KeyError) as error:
-            raise Corrupt(f"the chunk {digest} is not there any more") from error
-
-    # --- what is fetched ----------------------------------------------------------------------------------------------
-
-    def _is_fetched(self, start: int) -> bool:
-        """Whether a chunk is in the range that is being fetched, or the next one."""
-        while self._waiting and start >= self._waiting[-1][0]:
-            self._window = self._waiting.pop()
-            self._coming = self._ranges.open(*self._window)
-            self._rest = b""
-        return self._window[0] <= start < self._window[1]
-
-    def _take(self, size: int) -> Iterator[bytes]:
-        """The next bytes of the window."""
-        while size:
-            data = self._rest or next(self._coming, b"")
-            if not data:
-                raise Corrupt("a range ended too early")
-            self._rest = data[size:]
-            yield data[:size]
-            size -= min(size, len(data))
+        held = self.plan.held.get(digest)
+        if held is None:
+            raise Corrupt("the table of contents is not in the order of its blob")
+        return local(held, digest)
 
     def _decompressed(self, start: int, end: int, size: int) -> Iterator[bytes]:
-        """The content of a chunk out of the window, which may have more than was missing."""
-        at, stop = self._window
-        if start < at or end > stop:
-            raise Corrupt("the table of contents is not in the order of its blob")
-        for _ in self._take(start - at):
-            continue
-        self._window = (end, stop)
-        compressed = self._take(end - start)
+        """The content of a chunk out of the window."""
+        compressed = self._window.take(start, end)
         stream = Decompressed(lambda _: next(compressed, b""), "zstd")
         left = size
         while piece := stream.read(left + 1):

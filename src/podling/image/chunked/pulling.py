@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from podling.image.registry.ranges import Ranges
     from podling.store.layers import Layer, Layers
 
+ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
 WORTH = 0.8                                  # of the blob; who has to fetch more fetches all of it, in one stream
 
 
@@ -25,13 +26,11 @@ class _Whole(PodlingError):
 def add(layers: Layers, diff_id: str, descriptor: Descriptor, ranges: Ranges, *, parents: Callable[[], Sequence[Layer]],
         progress: Callable[[int], None]) -> bool | None:
     """Store a layer; whether anything was fetched. None where it is to be downloaded whole: nothing of it is stored then."""
-    where = toc.positions(descriptor.annotations, descriptor.size)
-    if where is None:
-        return None
-    adding = _Adding(layers, descriptor, ranges, where, progress)
+    adding = _Adding(layers, descriptor, ranges, progress)
     try:
         layers.add(adding.read, diff_id=diff_id, parents=parents, chunks=adding.index)
-    except _Whole:
+    except _Whole as error:
+        log.debug(explain(error))
         return None
     except Corrupt as error:
         log.warning(f"blob {descriptor.digest} cannot be put together from its parts, it is downloaded whole: {explain(error)}")
@@ -43,41 +42,57 @@ def add(layers: Layers, diff_id: str, descriptor: Descriptor, ranges: Ranges, *,
 class _Adding:
     """One layer. Nothing is asked of the registry before the first read."""
 
-    def __init__(self, layers: Layers, descriptor: Descriptor, ranges: Ranges, where: toc.Positions,
-                 progress: Callable[[int], None]) -> None:
+    def __init__(self, layers: Layers, descriptor: Descriptor, ranges: Ranges, progress: Callable[[int], None]) -> None:
         self.layers = layers
         self.descriptor = descriptor
         self.ranges = ranges
-        self.where = where
         self.progress = progress
+        self.what = f"blob {descriptor.digest}"
         self._files: toc.Files = {}
         self._tar: Iterator[bytes] | None = None
 
     def read(self, _size: int) -> bytes:
         """The next piece of the tar."""
         if self._tar is None:
+            if self.layers.database.row("SELECT 1 FROM layers LIMIT 1") is None:
+                raise _Whole(f"{self.what}: the store holds nothing of it")
             self._tar = self._begin()
         return next(self._tar, b"")
 
     def _begin(self) -> Iterator[bytes]:
-        from podling.image.chunked.parts import Parts, Plan
         from podling.image.registry.ranges import NoRanges
 
-        what = f"blob {self.descriptor.digest}"
-        if self.layers.database.row("SELECT 1 FROM layers LIMIT 1") is None:
-            raise _Whole("the store holds nothing")
+        where = toc.positions(self.descriptor.annotations, self.descriptor.size)
         try:
-            self._files, split = toc.read(self.where, self.ranges.read, what)
+            if where is not None:
+                return self._zstd_chunked(where)
+            if ESTARGZ in self.descriptor.annotations:
+                return self._estargz()
         except NoRanges as error:
-            raise _Whole(f"{what}: {explain(error)}") from error
+            raise _Whole(f"{self.what}: {explain(error)}") from error
+        raise _Whole(f"{self.what}: its manifest does not say where its table of contents is")
+
+    def _zstd_chunked(self, where: toc.Positions) -> Iterator[bytes]:
+        from podling.image.chunked.parts import Parts, Plan
+
+        self._files, split = toc.read(where, self.ranges.read, self.what)
         plan = Plan(self._files, self.layers)
-        log.debug(f"{what}: {plan.size} of {self.descriptor.size} bytes are not in the store, in {len(plan.ranges)} ranges")
-        if plan.size > WORTH * self.descriptor.size:
-            raise _Whole(f"{what}: the store holds too little of it")
-        parts = Parts(plan, split, self.ranges)
-        for piece in parts.tar():
-            self.progress(parts.position)
-            yield piece
+        self._decide(plan.size, len(plan.ranges))
+        return Parts(plan, split, self.ranges).tar(self.progress)
+
+    def _estargz(self) -> Iterator[bytes]:
+        from podling.image.chunked import estargz
+
+        table = estargz.Table(self.descriptor.annotations[ESTARGZ], self.descriptor.size, self.ranges.read, self.what)
+        plan = estargz.Plan(table, self.layers)
+        self._files = table.files
+        self._decide(plan.size, len(plan.ranges))
+        return estargz.tar(plan, self.ranges, self.progress)
+
+    def _decide(self, size: int, count: int) -> None:
+        log.debug(f"{self.what}: {size} of {self.descriptor.size} bytes are not in the store, in {count} ranges")
+        if size > WORTH * self.descriptor.size:
+            raise _Whole(f"{self.what}: the store holds too little of it")
 
     def index(self) -> bytes:
         """What the layer holds."""
@@ -86,12 +101,17 @@ class _Adding:
 
 def index_of(descriptor: Descriptor, fetch: Callable[[int, int], bytes]) -> bytes:
     """What a layer holds whose blob was downloaded whole; ``fetch(start, end)`` reads it. b"" where its table is of no use."""
-    where = toc.positions(descriptor.annotations, descriptor.size)
-    if where is None:
-        return b""
+    where, what = toc.positions(descriptor.annotations, descriptor.size), f"blob {descriptor.digest}"
     try:
-        files, _ = toc.read(where, fetch, f"blob {descriptor.digest}")
+        if where is not None:
+            files, _ = toc.read(where, fetch, what)
+        elif ESTARGZ in descriptor.annotations:
+            from podling.image.chunked import estargz
+
+            files = estargz.Table(descriptor.annotations[ESTARGZ], descriptor.size, fetch, what).files
+        else:
+            return b""
         return chunks.packed(chunks.of_table(files))
     except Corrupt as error:
-        log.debug(f"what blob {descriptor.digest} holds is not recorded: {explain(error)}")
+        log.debug(f"what {what} holds is not recorded: {explain(error)}")
         return b""
