@@ -7,12 +7,20 @@ import time
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "panic")
 _threshold = LEVELS.index("warn")
+_to_syslog = False
+_PRIORITIES = {"trace": 7, "debug": 7, "info": 6, "warn": 4}      # syslog(3)
 
 
 def set_level(name: str) -> None:
     """Show messages of this level and above; KeyError-free: the caller has checked the name against LEVELS."""
     global _threshold
     _threshold = LEVELS.index(name)
+
+
+def use_syslog() -> None:
+    """Messages go to the system's log too."""
+    global _to_syslog
+    _to_syslog = True
 
 
 def enabled(level: str) -> bool:
@@ -26,6 +34,10 @@ def _write(level: str, message: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     line = f'time="{stamp}" level={"warning" if level == "warn" else level} msg="{_escape(message)}"\n'
     os.write(2, line.encode("utf-8", "backslashreplace"))
+    if _to_syslog:
+        import syslog
+
+        syslog.syslog(_PRIORITIES.get(level, syslog.LOG_ERR), message)
 
 
 def _escape(message: str) -> str:

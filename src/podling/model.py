@@ -185,6 +185,7 @@ class ContainerConfig(Record):
     # monitor
     runtime: str = ""                        # name of the OCI runtime, for example crun
     runtime_path: str = ""
+    runtime_flags: tuple[str, ...] = ()      # before the runtime's command, "--debug"
     log: LogConfig = LogConfig()
     conmon_pidfile: str = ""
     pidfile: str = ""

@@ -312,6 +312,8 @@ def _globals(said: dict[str, Any]) -> GlobalOptions:
         if os.path.exists(config) and not os.path.isdir(config):
             raise InvalidArgument(f"supplied --config file ({config}) is not a directory")
         os.environ["DOCKER_CONFIG"] = config     # where the reader of credentials looks for it, as in Podman
+    if said.get("syslog"):
+        log.use_syslog()
     target = said.pop("out", None)
     if said.pop("noout", False):
         target = os.devnull

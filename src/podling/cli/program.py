@@ -35,8 +35,7 @@ INHERITED_FLAGS = (
     Flag("--help", kind="bool", help="Help for podling"),
     Flag("--hooks-dir", kind="array", help="Set the OCI hooks directory path (may be set multiple times)",
          default_text="[/usr/share/containers/oci/hooks.d]", complete="files"),
-    Flag("--imagestore", help="Path to the 'image store', different from 'graph root', use this to split storing the image "
-         "into a separate 'image store', see 'man containers-storage.conf' for details", complete="files"),
+    Flag("--imagestore", refused="yet"),
     Flag("--log-level", help=f"Log messages above specified level ({', '.join(LOG_LEVELS)})", default_text="warn",
          choices=LOG_LEVELS),
     Flag("--max-workers", kind="int", hidden=True, noop=True),

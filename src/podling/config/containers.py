@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 
 from podling.config import layers, values
+from podling.errors import InvalidArgument
 from podling.linux import cgroups
 from podling.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 NAME = "containers.conf"
@@ -107,7 +108,7 @@ class ContainersConf(Record):
     healthcheck_events: bool = True
     helper_binaries_dir: tuple[str, ...] = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman",
                                             "/usr/lib/podman")
-    hooks_dir: tuple[str, ...] = ("/usr/share/containers/oci/hooks.d",)
+    hooks_dir: tuple[str, ...] = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
     image_build_format: str = "oci"
     image_copy_tmp_dir: str = "/var/tmp"
     image_default_format: str = ""
@@ -200,16 +201,26 @@ def fields() -> dict[str, tuple[str, str]]:
 
 
 def load(env: Mapping[str, str], *, rootless: bool, home: str, cache: str = "",
-         places: layers.Places | None = None) -> ContainersConf:
+         places: layers.Places | None = None, modules: Iterable[str] = ()) -> ContainersConf:
     """The configuration of this host and user.
 
     ``env``: the environment; ``cache``: a directory of ours for what was read, "" for none. Raises Corrupt with path, line and
-    key for a file that cannot be understood.
+    key for a file that cannot be understood. ``modules``: files that count more than all others, by path or by name.
     """
     where = places or layers.places(env, rootless=rootless, home=home)
-    paths = layers.find(NAME, VARIABLE, env, where)
+    paths = layers.find(NAME, VARIABLE, env, where) + [_module(name, where) for name in modules]
     read: dict[str, Any] = layers.cached("containers", paths, cache, lambda tables: values.merge(tables, fields()))
     return decide(read, unified=os.path.exists(cgroups.ROOT + "/cgroup.controllers"), systemd=cgroups.systemd_is_running())
+
+
+def _module(name: str, where: layers.Places) -> str:
+    """The path of a module: as it is, or in one of the directories ``containers.conf.modules``."""
+    directories = [where.user or layers.user_directory(os.environ, os.environ.get("HOME", "/")), where.administrator, where.vendor]
+    candidates = [name] if name.startswith("/") else [f"{each}/{NAME}.modules/{name}" for each in directories]
+    for path in candidates:
+        if os.path.isfile(path):
+            return path
+    raise InvalidArgument(f'could not resolve module "{name}": stat {candidates[0]}: no such file or directory')
 
 
 def decide(read: dict[str, Any], *, unified: bool, systemd: bool) -> ContainersConf:

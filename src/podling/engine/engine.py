@@ -37,6 +37,7 @@ class Paths(Record):
 
     graphroot: str
     runroot: str
+    volume_path: str = ""                    # "": below the graph root
 
     @property
     def database(self) -> str:
@@ -46,7 +47,7 @@ class Paths(Record):
     @property
     def volumes(self) -> str:
         """Where volumes are."""
-        return self.graphroot + "/volumes"
+        return self.volume_path or self.graphroot + "/volumes"
 
     @property
     def cache(self) -> str:
@@ -188,10 +189,13 @@ def open_engine(options: GlobalOptions) -> Engine:
     who = rootless.owner()
     home = who.home if who else os.environ.get("HOME", "/")
     cache = cache_directory(who)
-    conf = containers_conf.load(os.environ, rootless=who is not None, home=home, cache=cache)
+    conf = _with_options(containers_conf.load(os.environ, rootless=who is not None, home=home, cache="" if options.modules else cache,
+                                              modules=options.modules), options)
+    for line in conf.engine_env:
+        os.environ.setdefault(*line.partition("=")[::2])
     storage = storage_conf.load(os.environ, rootless=who is not None, home=home, cache=cache)
     storage = storage_conf.with_options(storage, options.storage_driver, options.storage_opt or ())
-    paths = _paths(options, storage, who)
+    paths = _paths(options, storage, who).replace(volume_path=conf.volume_path.rstrip("/"))
     outside = who is not None and not rootless.entered()
     if who is not None and outside:
         from podling.linux import holder  # root has no use for it
@@ -200,6 +204,13 @@ def open_engine(options: GlobalOptions) -> Engine:
     engine = Engine(options, conf=conf, storage=storage, paths=paths)
     engine.joined = outside
     return engine
+
+
+def _with_options(conf: ContainersConf, options: GlobalOptions) -> ContainersConf:
+    """The configuration with what the command line says instead."""
+    said = {"network_backend": options.network_backend, "hooks_dir": options.hooks_dir, "volume_path": options.volume_path}
+    said = {name: value for name, value in said.items() if value}
+    return conf.replace(**said) if said else conf
 
 
 def cache_directory(who: Owner | None) -> str:

@@ -10,7 +10,7 @@ from podling.errors import InvalidArgument, Unsupported
 from podling.model import ContainerConfig, Healthcheck, ImageConfig, LogConfig, RestartPolicy
 from podling.record import Record
 from podling.values import limits, mounts, ports, signals
-from podling.values.isolation import Namespace, NetworkAttachment
+from podling.values.isolation import Namespace, NetworkAttachment, SecurityOptions
 from podling.values.mounts import Mount
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ class Surroundings(Record):
     init_path: str = ""                      # of the init program on the host
     runtime: str = ""
     runtime_path: str = ""
+    runtime_flags: tuple[str, ...] = ()
     cgroup_manager: str = "cgroupfs"
     inherited: tuple[Mount, ...] = ()        # of --volumes-from, options applied
     volume_names: tuple[str, ...] = ()       # fresh names for anonymous volumes, more than enough
@@ -123,7 +124,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     ids = _ids(options, host)
     command, entrypoint, arguments = _command(options, image)
     net_ns, networks = _network(options, conf, rootless=host.rootless)
-    hostname = _hostname(options, net_ns, host)
+    hostname = _hostname(options, conf, net_ns, host)
     user = (options.user if options.user is not None else (image.user if image else "")) or (ids.user if ids else "")
     decided_mounts = _mounts(options, image, conf, host)
     _check_idmapped(decided_mounts, host, ids)
@@ -162,13 +163,13 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         privileged=options.privileged,
         capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=options.privileged,
                                                bounding=host.capabilities or limits.ALL_CAPABILITIES),
-        cap_add=options.cap_add, cap_drop=options.cap_drop, security=options.security,
+        cap_add=options.cap_add, cap_drop=options.cap_drop, security=_security(options, conf),
         networks=networks, ports=() if net_ns.mode in WITHOUT_PORTS else ports.merge_ports(options.ports), publish_all=options.publish_all,
         dns_servers=_first(options.dns_servers, tuple(conf.dns_servers)),
         dns_search=_first(options.dns_search, tuple(conf.dns_searches)),
         dns_options=_first(options.dns_options, tuple(conf.dns_options)),
         add_host=options.add_host, manage_hosts=not _first(options.no_hosts, conf.no_hosts),
-        manage_resolv_conf=options.dns_servers != ("none",), manage_hostname=not options.no_hostname,
+        manage_resolv_conf=options.dns_servers != ("none",), manage_hostname=not (options.no_hostname or conf.no_hostname),
         hosts_file=options.hosts_file or "", chroot_dirs=tuple(mounts.clean_destination(path) for path in options.chroot_dirs),
         mounts=decided_mounts, devices=_devices(options, conf), device_cgroup_rules=options.device_cgroup_rules,
         shm_size=_first(options.shm_size, conf.shm_size), shm_size_systemd=options.shm_size_systemd or 0,
@@ -176,7 +177,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         resources=memory_defaults, ulimits=_ulimits(options, conf), oom_score_adj=_first(options.oom_score_adj, conf.oom_score_adj),
         sysctls=_sysctls(options, conf, net_ns), cgroup_parent=options.cgroup_parent or "",
         cgroup_manager=host.cgroup_manager, cgroups=options.cgroups or conf.cgroups or "enabled",
-        runtime=host.runtime, runtime_path=host.runtime_path, log=_log(options, conf, host),
+        runtime=host.runtime, runtime_path=host.runtime_path, runtime_flags=host.runtime_flags, log=_log(options, conf, host),
         conmon_pidfile=options.conmon_pidfile or "", pidfile=options.pidfile or "",
     )
 
@@ -334,12 +335,19 @@ def _network(options: CreateOptions, conf: ContainersConf, *, rootless: bool) ->
     return net_ns, networks
 
 
-def _hostname(options: CreateOptions, net_ns: Namespace, host: Surroundings) -> str:
+def _security(options: CreateOptions, conf: ContainersConf) -> SecurityOptions:
+    """With the configured filter of system calls where the user said nothing; a privileged container has none."""
+    if options.security.seccomp or options.privileged or not conf.seccomp_profile:
+        return options.security
+    return options.security.replace(seccomp=conf.seccomp_profile)
+
+
+def _hostname(options: CreateOptions, conf: ContainersConf, net_ns: Namespace, host: Surroundings) -> str:
     if options.hostname:
         return options.hostname
     if (options.uts_ns is not None and options.uts_ns.mode == "host") or net_ns.mode == "host":
         return host.hostname
-    return host.id[:12]
+    return host.name.replace("_", "") if conf.container_name_as_hostname else host.id[:12]
 
 
 def _mounts(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> tuple[Mount, ...]:
@@ -348,7 +356,7 @@ def _mounts(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     configured = mounts.merge(volumes=tuple(conf.volumes), mounts=tuple(conf.mounts), tmpfs=())
     for mount in (*host.inherited, *configured):
         decided.setdefault(mount.destination, mount)
-    mode = options.image_volume or "anonymous"
+    mode = options.image_volume or conf.image_volume_mode or "anonymous"
     for path in image.volumes if image and mode != "ignore" else ():
         destination = mounts.clean_destination(path)
         if mode == "tmpfs":

@@ -19,7 +19,7 @@ from podling.errors import NotExecutable, PodlingError, Unsupported, WrongState,
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
 from podling.model import ContainerConfig, Facts
-from podling.runtime import etc, host, monitor, users
+from podling.runtime import etc, hooks, host, monitor, users
 from podling.runtime.spec import hostname, spec
 
 TYPE_CHECKING = False
@@ -258,7 +258,7 @@ def _bundle_up(starting: Starting, facts: Facts) -> Facts:
 
         facts = facts.replace(staged_root=usernamespaces.stage(starting.engine, starting.config, facts.rootfs))
     assert starting.host is not None
-    document = spec(starting.config, facts, starting.host)
+    document = hooks.apply(spec(starting.config, facts, starting.host), starting.config, starting.engine.conf.hooks_dir)
     write_atomic(starting.run + "/config.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
     return facts
 
@@ -311,7 +311,9 @@ def exit_command(engine: Engine, config: ContainerConfig, *, attended: bool) -> 
     """What conmon executes after the container's end."""
     options = engine.options
     own = [*launch.own_command(), "--root", engine.paths.graphroot, "--runroot", engine.paths.runroot]
-    for flag, value in (("--runtime", options.runtime), ("--cgroup-manager", options.cgroup_manager), ("--conmon", options.conmon),
+    repeated = [("--hooks-dir", path) for path in options.hooks_dir or ()] + [("--module", path) for path in options.modules]
+    for flag, value in (*repeated, ("--volumepath", options.volume_path), ("--network-backend", options.network_backend),
+                        ("--runtime", options.runtime), ("--cgroup-manager", options.cgroup_manager), ("--conmon", options.conmon),
                         ("--network-config-dir", options.network_config_dir), ("--storage-driver", options.storage_driver),
                         ("--log-level", options.log_level)):
         if value:

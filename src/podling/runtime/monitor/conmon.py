@@ -78,7 +78,8 @@ def create(config: ContainerConfig, *, bundle: str, conf: ContainersConf, conmon
         argv.append("--no-pivot")
     argv += exit_arguments(exit_command)
     inherit = process.INHERIT if config.log.driver == "passthrough" else None
-    with Launch(argv, config, bundle=bundle, streams=inherit, keep_fds=(*range(3, 3 + preserve_fds), *keep_fds)) as launch:
+    with Launch(argv, config, bundle=bundle, streams=inherit, keep_fds=(*range(3, 3 + preserve_fds), *keep_fds),
+                variables=conf.conmon_env_vars) as launch:
         pid = launch.answer()
     return Created(pid=pid, conmon_pid=_read_pid(f"{bundle}/conmon.pid"))
 
@@ -89,7 +90,7 @@ def shared_arguments(config: ContainerConfig, bundle: str, unique: str) -> list[
              "--bundle", bundle, "--full-attach", "--log-level", "error", "--no-sync-log"]
     if config.cgroup_manager == "systemd":
         words.append("--systemd-cgroup")
-    runtime = ["--log-format=json", "--log", f"{bundle}/oci-log"]
+    runtime = [*config.runtime_flags, "--log-format=json", "--log", f"{bundle}/oci-log"]
     if config.cgroups == "disabled":
         if config.runtime != "crun":
             raise Unsupported(f"the OCI runtime {config.runtime} cannot run containers without cgroups",
@@ -166,7 +167,7 @@ class Launch:
     """
 
     def __init__(self, argv: list[str], config: ContainerConfig, *, bundle: str, streams: int | None = None,
-                 keep_fds: Iterable[int] = (), attach: bool = False) -> None:
+                 keep_fds: Iterable[int] = (), attach: bool = False, variables: Iterable[str] = ()) -> None:
         self.config = config
         self.log = f"{bundle}/oci-log"
         self.sync, sync_write = os.pipe()
@@ -174,7 +175,7 @@ class Launch:
         self.attach, attach_write = os.pipe() if attach else (-1, -1)
         # What conmon has to say until it leaves us; from then on its standard error is /dev/null.
         self.words, words_write = os.pipe()
-        env = {**oci.environment(config.id), "_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
+        env = {**dict(line.partition("=")[::2] for line in variables), **oci.environment(config.id), "_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
         passed = [sync_write, start_read, *keep_fds]
         if attach:
             env["_OCI_ATTACHPIPE"] = str(attach_write)

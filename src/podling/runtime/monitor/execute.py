@@ -32,7 +32,7 @@ def exec_direct(config: ContainerConfig, session: ExecConfig, document: dict[str
     """Run the command with this process' standard streams; its exit code. ``document``: the OCI process."""
     bundle = _bundle(run, session, document)
     try:
-        argv = [config.runtime_path, "--log-format=json", "--log", f"{bundle}/oci-log", "exec", "--process",
+        argv = [config.runtime_path, *config.runtime_flags, "--log-format=json", "--log", f"{bundle}/oci-log", "exec", "--process",
                 f"{bundle}/process.json"]
         if session.preserve_fds:
             argv += ["--preserve-fds", str(session.preserve_fds)]

@@ -49,7 +49,7 @@ def environment(container_id: str) -> dict[str, str]:
 
 def call(config: ContainerConfig, *words: str, check: bool = True) -> process.Completed:
     """Run a command of the container's runtime; its failure as :func:`failure` tells it."""
-    argv = [config.runtime_path, *words]
+    argv = [config.runtime_path, *config.runtime_flags, *words]
     done = process.run(argv, env=environment(config.id), timeout=_SECONDS, check=False)
     if check and done.status != 0:
         raise failure(config.runtime, done.stderr.decode(errors="replace"), argv=tuple(argv), status=done.status)
