@@ -9,6 +9,7 @@ from podling.engine.options import PullOptions, RegistryOptions, SigningOptions
 from podling.errors import AlreadyExists, InvalidArgument, NoSuchImage, NotFound, RegistryError, Unsupported
 from podling.image import digests, manifest, transfer
 from podling.image.manifest import Descriptor, Index
+from podling.image.outgoing import Form
 from podling.image.places import parse_place
 from podling.image.platforms import wanted_platforms
 from podling.linux.files import write_atomic
@@ -323,7 +324,7 @@ def _push_local(engine: Engine, entry: dict[str, Any], target: _Repository, opti
     compression = options.compression_format or engine.conf.compression_format or "gzip"
     transfers.check_compression(compression, options.format or "")
     push_ = Push(engine.images, found, target.wanted.replace(digest=""), target.access, by_digest=True,
-                 compression=compression,
+                 form=Form(compression=compression),
                  progress=options.progress or transfer.ignore_progress)
     digest = push_.run()
     content, media_type = push_.written

@@ -57,6 +57,7 @@ class PullOptions(Record):
     policy: str | None = None                # always, missing, never, newer
     platform: Platform | None = None         # "" parts mean this host's
     all_tags: bool = False
+    decryption_keys: tuple[str, ...] = ()    # FILE[:PASSPHRASE] of private keys
     signature_policy: str | None = None      # path of a policy.json that counts instead of the host's
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None   # called with image.transfer's events
@@ -86,6 +87,8 @@ class PushOptions(Record):
     force_compression: bool | None = None
     format: str | None = None                # oci, v2s2
     digest_file: str | None = None
+    encryption_keys: tuple[str, ...] = ()    # jwe:FILE of those who are to read the layers
+    encrypt_layers: tuple[int, ...] = ()     # which; all where it is empty
     remove_signatures: bool = False
     signing: SigningOptions = SigningOptions()
     registry: RegistryOptions = RegistryOptions()

@@ -9,6 +9,7 @@ from podling.engine.images import full_name
 from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
 from podling.image.importing import import_tar, open_file
+from podling.image.outgoing import Form
 from podling.image.places import Directory, DockerArchive, Layout, Place, Source, parse_place
 from podling.image.platforms import format_platform, runs_on, wanted_platforms
 from podling.image.saving import Export
@@ -18,11 +19,12 @@ from podling.values import reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from podling.config.registries import Endpoint, RegistriesConf
     from podling.engine.engine import Engine
     from podling.engine.options import ImportOptions, PullOptions, PushOptions, RegistryOptions, SaveOptions
+    from podling.image.encryption.jwe import PrivateKey
     from podling.image.policy import Gate
     from podling.image.remote import Access
     from podling.model import Image
@@ -46,7 +48,7 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
         if own is not None:
             return own
     if place is not None and place.transport != "docker":
-        images = load(engine, place, options.progress, options.signature_policy)
+        images = load(engine, place, options.progress, options.signature_policy, _keys(options))
         return images[0]
     text = place.path if place is not None else name
     local = engine.images.lookup(text, platform=options.platform) if mode != "always" else None
@@ -158,6 +160,7 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
     from podling.engine import trust
     from podling.image.remote import Remote  # an HTTP client, which archives do not need
 
+    keys = _keys(options)
     reach, platforms, places = access(options.registry, endpoint), wanted_platforms(options.platform), trust.signature_places()
     with Remote(endpoint.reference, reach, engine.paths.graphroot, name=wanted, places=places) as source:
         source.gate = gate
@@ -168,7 +171,8 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
         repo_digests = _repo_digests(wanted, found.digest, digests.digest_of(found.manifest))
         try:
             image = transfer.store(engine.images, source, found, names=[] if wanted.digest else [str(wanted)],
-                                   repo_digests=repo_digests, repository=endpoint.reference.name, progress=options.progress)
+                                   repo_digests=repo_digests, repository=endpoint.reference.name, keys=keys,
+                                   progress=options.progress)
         except RegistryError as error:
             raise type(error)(f"copying image docker://{wanted}") from error
     has = engine.images.config(image).platform
@@ -176,6 +180,15 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
         log.warning(f"image platform ({format_platform(has)}) does not match the expected platform "
                     f"({format_platform(platforms[0])})")
     return image
+
+
+def _keys(options: PullOptions) -> list[PrivateKey]:
+    """The private keys that were named."""
+    if not options.decryption_keys:
+        return []
+    from podling.image.encryption import keys
+
+    return [keys.private(text) for text in options.decryption_keys]
 
 
 def _repo_digests(wanted: Reference, *found: str) -> list[str]:
@@ -228,10 +241,10 @@ def _tag_in_store(engine: Engine, image: Image, place: Place) -> str:
 
 
 def load(engine: Engine, place: Place, progress: Callable[..., None] | None = None,
-         signature_policy: str | None = None) -> list[Image]:
+         signature_policy: str | None = None, keys: Sequence[PrivateKey] = ()) -> list[Image]:
     """The images of an archive or directory, stored under the names that it gives them."""
     with open_source(engine, place) as source:
-        return _load_opened(engine, source, progress, signature_policy)
+        return _load_opened(engine, source, progress, signature_policy, keys)
 
 
 def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = None,
@@ -257,7 +270,7 @@ def load_file(engine: Engine, path: str, progress: Callable[..., None] | None = 
 
 
 def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] | None,
-                 signature_policy: str | None) -> list[Image]:
+                 signature_policy: str | None, keys: Sequence[PrivateKey] = ()) -> list[Image]:
     """The images of a source, each with the names that it has there."""
     from podling.engine import trust
 
@@ -265,7 +278,7 @@ def _load_opened(engine: Engine, source: Source, progress: Callable[..., None] |
     stored = []
     for found in source.find(wanted_platforms()):
         names = tuple(full for name in found.names if (full := _loaded_name(name)))
-        stored.append(transfer.store(engine.images, source, found, names=names, progress=progress).replace(names=names))
+        stored.append(transfer.store(engine.images, source, found, names=names, keys=keys, progress=progress).replace(names=names))
     return stored
 
 
@@ -330,20 +343,34 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
         wanted = reference.parse(registries.configured().candidates(target)[0])
     wanted = wanted if wanted.digest else wanted.with_tag()
     endpoint = registries.configured().push_endpoint(wanted)
-    compression = options.compression_format or engine.conf.compression_format or "gzip"
-    check_compression(compression, options.format or "")
+    form = _form(engine, options)
     signing = trust.signing(options.signing, wanted, endpoint.reference)
     from podling.image.pushing import Push
 
     try:
-        digest = Push(engine.images, image, wanted, access(options.registry, endpoint), compression=compression,
-                      level=options.compression_level, force=bool(options.force_compression), form=options.format or "",
-                      signing=signing, progress=report).run()
+        digest = Push(engine.images, image, wanted, access(options.registry, endpoint), form=form,
+                      force=bool(options.force_compression), manifest_type=options.format or "", signing=signing, progress=report).run()
     except RegistryError as error:
         raise type(error)(f'pushing image "{name}" to "docker://{wanted}"') from error
     if options.digest_file:
         write_atomic(options.digest_file, digest.encode(), 0o644)
     return digest
+
+
+def _form(engine: Engine, options: PushOptions) -> Form:
+    """How the layers are to leave."""
+    compression = options.compression_format or engine.conf.compression_format or "gzip"
+    check_compression(compression, options.format or "")
+    if options.encrypt_layers and not options.encryption_keys:
+        raise InvalidArgument("--encrypt-layer can only be used with --encryption-key")
+    if not options.encryption_keys:
+        return Form(compression=compression, level=options.compression_level)
+    if options.format == "v2s2":
+        raise InvalidArgument("encrypted layers need annotations, which Docker's manifests have not", hint="push with --format oci")
+    from podling.image.encryption import keys  # a library for cryptography
+
+    return Form(compression=compression, level=options.compression_level, encrypted=options.encrypt_layers,
+                recipients=tuple([keys.recipient(text) for text in options.encryption_keys]))
 
 
 def check_compression(compression: str, form: str) -> None:
@@ -371,12 +398,15 @@ def _push_name(image: Image, name: str) -> str:
 def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:
     names = (place.name,) if place.name else ()
     export = Export(engine.images, [(image, names)], options.progress or transfer.ignore_progress)
+    form = _form(engine, options)
+    if form.recipients and place.transport not in ("oci", "dir"):
+        raise Unsupported(f"layers are not encrypted for the transport {place.transport}:", hint="push to a registry, oci: or dir:")
     if place.transport == "docker-archive":
         export.to_archive(place.path, export.docker_members())
     elif place.transport == "oci-archive":
         export.to_archive(place.path, export.oci_members())
     elif place.transport in ("oci", "dir"):
-        export.to_directory(place.path, oci=place.transport == "oci", compress=True)
+        export.to_directory(place.path, oci=place.transport == "oci", form=form)
     else:
         raise Unsupported(f"the transport {place.transport}: is not available yet")
     return ""
@@ -397,7 +427,7 @@ def save(engine: Engine, names: tuple[str, ...], output: str, options: SaveOptio
     else:
         if output == "-":
             raise InvalidArgument(f"format {form} needs a directory to write to", hint="name one with --output")
-        export.to_directory(output, oci=form == "oci-dir", compress=options.compress)
+        export.to_directory(output, oci=form == "oci-dir", form=Form(compression="gzip" if options.compress else ""))
 
 
 def _wanted(engine: Engine, names: tuple[str, ...], options: SaveOptions, form: str) -> list[tuple[Image, tuple[str, ...]]]:

@@ -50,6 +50,7 @@ LAYER_TYPES = {
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip": "gzip",
     "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd": "zstd",
 }
+ENCRYPTED = "+encrypted"     # behind the type of a layer that ocicrypt encrypted
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -148,10 +149,8 @@ def _manifest(fields: Fields, kind: str) -> Manifest:
 
 def check_layer_type(media_type: str, where: str) -> None:
     """Unsupported unless it is the type of a layer that we can unpack."""
-    if media_type in LAYER_TYPES:
+    if media_type.removesuffix(ENCRYPTED) in LAYER_TYPES:
         return
-    if media_type.endswith("+encrypted"):
-        raise Unsupported(f"{where} is encrypted ({media_type}); encrypted images are not supported yet")
     raise Unsupported(f"{where} has the unknown media type {media_type!r}")
 
 

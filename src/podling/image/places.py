@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from podling.image.encryption.layers import LayerKey
     from podling.image.policy import Gate
     from podling.image.registry.ranges import Ranges
     from podling.image.signatures.stored import Signature
@@ -57,6 +58,7 @@ class Found(Record):
     digest: str = ""                         # by which it was found: the index's where there is one
     others: tuple[StoredManifest, ...] = ()  # the index that named it
     signatures: tuple[bytes, ...] | None = None
+    layer_keys: dict[int, LayerKey] = {}     # number of a layer -> what decrypts it
 
 
 class Place(Record):

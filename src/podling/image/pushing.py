@@ -14,15 +14,16 @@ from podling.image import digests, manifest, workers
 from podling.image.chunked.toc import CHECKSUM
 from podling.image.compression import preload
 from podling.image.manifest import LAYER_TYPES, Descriptor, Manifest
+from podling.image.outgoing import CHUNKED, Form
 from podling.image.registry import blobs
-from podling.image.saving import compressed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from podling.image.chunked.writing import Chunked
+    from podling.image.encryption.layers import Encrypted
+    from podling.image.outgoing import Blob
     from podling.image.remote import Access
     from podling.image.signatures.signing import Signing
     from podling.model import Image
@@ -30,44 +31,22 @@ if TYPE_CHECKING:
     from podling.values.reference import Reference
 
 WORKERS = 2
-CHUNKED = "zstd:chunked"                      # zstd with a table of contents, which the descriptor's annotations tell of
 SMALL = 4 << 20                              # bytes of a layer that is sent in one request, not in two
-
-
-class Blob:
-    """A layer's tar on its way out, iterated over once; then ``annotations`` are what its descriptor says beside digest and size."""
-
-    def __init__(self, tar: Iterator[bytes], compression: str, level: int | None) -> None:
-        self.annotations: dict[str, str] = {}
-        self._pieces = tar
-        self._chunked: Chunked | None = None
-        if compression == CHUNKED:
-            from podling.image.chunked.writing import Chunked
-
-            self._chunked = Chunked(tar, level)
-        elif compression:
-            self._pieces = compressed(tar, compression, level)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._chunked or self._pieces
-        if self._chunked is not None:
-            self.annotations = self._chunked.annotations
 
 
 class Push:
     """One push."""
 
-    def __init__(self, images: Images, image: Image, reference: Reference, access: Access, *, compression: str = "gzip",
-                 level: int | None = None, force: bool = False, form: str = "", signing: Signing | None = None,
+    def __init__(self, images: Images, image: Image, reference: Reference, access: Access, *, form: Form,
+                 force: bool = False, manifest_type: str = "", signing: Signing | None = None,
                  by_digest: bool = False, progress: Callable[..., None]) -> None:
-        """``compression``: gzip, zstd, zstd:chunked or "" for none; ``force``: forms of another compression do not count;
-        ``form``: oci, v2s2, or "" for the image's own. ``by_digest``: no tag is written, a list will name the manifest."""
+        """``form``: of the layers; ``force``: what the registry has of another compression does not count; ``manifest_type``: oci,
+        v2s2, or "" for the image's own. ``by_digest``: no tag is written, a list will name the manifest."""
         self.images = images
         self.image = image
         self.reference = reference
         self.access = access
-        self.compression = compression
-        self.level = level
+        self.form = form
         self.force = force
         self.signing = signing
         self.by_digest = by_digest
@@ -75,14 +54,11 @@ class Push:
         self.progress = progress
         self.own = [(stored, manifest.parse_manifest(stored.content, stored.media_type)) for stored in images.manifests(image)
                     if stored.media_type not in manifest.INDEX_TYPES]
-        self.is_docker = {"oci": False, "v2s2": True}.get(form, image.media_type != manifest.OCI_MANIFEST and not self._is_chunked)
+        self.is_docker = {"oci": False, "v2s2": True}.get(
+            manifest_type, image.media_type != manifest.OCI_MANIFEST and not form.needs_oci)
         self.layers = images.layers(image)
         self.repository = f"{reference.registry}/{reference.repository}"
         self.registry = access.open(reference.registry)
-
-    @property
-    def _is_chunked(self) -> bool:
-        return self.compression == CHUNKED
 
     def run(self) -> str:
         """Send the image; the digest of its manifest."""
@@ -126,7 +102,9 @@ class Push:
 
     def _candidates(self, number: int) -> list[tuple[Descriptor, list[str]]]:
         """The forms in which the registry may have a layer, the image's own first, each with repositories that hold it."""
-        diff_id = self.layers[number].diff_id
+        if self.form.encrypts(number, len(self.layers)):
+            return []                        # each time with another key
+        diff_id, wanted = self.layers[number].diff_id, self.form.compression
         found: dict[str, Descriptor] = {}
         for _, parsed in self.own:
             if len(parsed.layers) == len(self.layers):
@@ -141,8 +119,8 @@ class Push:
         for descriptor in found.values():
             kind = LAYER_TYPES.get(descriptor.media_type)
             has_table = CHECKSUM in descriptor.annotations
-            if kind is None or (self.force and (CHUNKED if has_table else kind) != self.compression) or (
-                    self._is_chunked and kind == "zstd" and not has_table):
+            if kind is None or (self.force and (CHUNKED if has_table else kind) != wanted) or (
+                    wanted == CHUNKED and kind == "zstd" and not has_table):
                 continue
             places = [place.removeprefix(prefix) for (place,) in self.images.database.rows(
                 "SELECT repository FROM blob_locations WHERE digest = ? AND repository LIKE ?", descriptor.digest, prefix + "%")]
@@ -160,7 +138,7 @@ class Push:
             if any(self._mounted(descriptor, place) for place in places):
                 tell(result="skipped: already exists")
                 return self._kept(descriptor)
-        made: list[Blob] = []                # one for each try
+        made: list[Blob | Encrypted] = []    # one for each try
         if self.layers[number].tar_size <= SMALL:
             content = b"".join(self._begin(number, tell, made))
             digest, size = digests.digest_of(content), len(content)
@@ -169,7 +147,7 @@ class Push:
             digest, size = blobs.upload_stream(self.registry, repository, lambda: self._begin(number, tell, made),
                                                self.layers[number].diff_id)
         tell(result="done")
-        kind = manifest.layer_type(docker=self.is_docker, compression="zstd" if self._is_chunked else self.compression)
+        kind = self.form.media_type(number, len(self.layers), docker=self.is_docker)
         return [digest, size, kind, made[-1].annotations]
 
     def _kept(self, descriptor: Descriptor) -> list[Any]:
@@ -182,8 +160,9 @@ class Push:
         except RegistryError:
             return False                      # without the right to read there it is uploaded
 
-    def _begin(self, number: int, tell: Callable[..., None], made: list[Blob]) -> Iterator[bytes]:
-        made.append(Blob(self._counted(self.images.open_tar(self.image, self.layers[number]), tell), self.compression, self.level))
+    def _begin(self, number: int, tell: Callable[..., None], made: list[Blob | Encrypted]) -> Iterator[bytes]:
+        tar = self._counted(self.images.open_tar(self.image, self.layers[number]), tell)
+        made.append(self.form.blob(tar, number, len(self.layers)))
         return iter(made[-1])
 
     @staticmethod
@@ -220,6 +199,8 @@ class Push:
         database = self.images.database
         with database.transaction():
             for descriptor, layer in zip(sent, self.layers, strict=True):
+                if descriptor.media_type.endswith(manifest.ENCRYPTED):
+                    continue
                 database.run("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)",
                              descriptor.digest, layer.diff_id, descriptor.size, descriptor.media_type)
                 if descriptor.annotations:

@@ -12,8 +12,8 @@ import stat
 from podling import jsontext
 from podling.errors import AlreadyExists, InvalidArgument, PodlingError
 from podling.image import digests, manifest, workers
-from podling.image.compression import OUTPUT_BLOCK, compressor
 from podling.image.manifest import Descriptor, Manifest
+from podling.image.outgoing import Form
 from podling.image.tarfiles import Planned, layout, sequence
 from podling.linux import files
 from podling.record import Record
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from podling.image.encryption.layers import Encrypted
+    from podling.image.outgoing import Blob
     from podling.model import Image
     from podling.store.additional import StoredLayer
     from podling.store.images import Images
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
+PLAIN = Form(compression="")
 _OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _DIR_VERSION = b"Directory Transport Version: 1.1\n"
 
@@ -162,7 +165,7 @@ class Export:
 
     # --- directories --------------------------------------------------------------------------------------------------
 
-    def to_directory(self, path: str, *, oci: bool, compress: bool) -> None:
+    def to_directory(self, path: str, *, oci: bool, form: Form = PLAIN) -> None:
         """Write an OCI layout, or a ``dir:`` directory (one image), into ``path``, made where it is absent."""
         if not oci and len(self.contents) != 1:
             raise InvalidArgument("a directory holds one image only", hint="use --format docker-archive or oci-archive")
@@ -171,23 +174,23 @@ class Export:
         self._begin()
 
         def task(number: int, tell: Callable[..., None]) -> list[Any]:
-            return _write_layer(self.tar(number), blobs, compress, tell)
+            return _write_layer(form.blob(self.tar(number), number, len(self.layers)), blobs, tell)
 
         written = self._work(task)
         if oci:
-            self._finish_layout(path, blobs, written, compress)
+            self._finish_layout(path, blobs, written, form)
         else:
             content = self.contents[0]
-            described = described_image(content, docker=content.image.media_type != manifest.OCI_MANIFEST,
-                                        blobs=self._blobs(content, written), compress=compress)
+            docker = content.image.media_type != manifest.OCI_MANIFEST and not form.needs_oci
+            described = self._described(content, written, form, docker=docker)
             files.write_atomic(f"{path}/{_hex(described.config.digest)}", content.config, 0o644)
             files.write_atomic(f"{path}/manifest.json", manifest.build(described), 0o644)
             files.write_atomic(f"{path}/version", _DIR_VERSION, 0o644)
 
-    def _finish_layout(self, path: str, blobs: str, written: list[Any], compress: bool) -> None:
+    def _finish_layout(self, path: str, blobs: str, written: list[Any], form: Form) -> None:
         entries = _known_entries(path)
         for content in self.contents:
-            described = manifest.build(described_image(content, docker=False, blobs=self._blobs(content, written), compress=compress))
+            described = manifest.build(self._described(content, written, form, docker=False))
             for data in (content.config, described):
                 files.write_atomic(f"{blobs}/{_hex(digests.digest_of(data))}", data, 0o644)
             for name in content.names or ("",):
@@ -197,41 +200,31 @@ class Export:
         files.write_atomic(f"{path}/oci-layout", _OCI_LAYOUT, 0o644)
         files.write_atomic(f"{path}/index.json", manifest.build_index(entries, media_type=""), 0o644)
 
-    def _blobs(self, content: Content, written: list[Any]) -> list[tuple[str, int]]:
-        return [(written[self.number[layer.diff_id]][0], written[self.number[layer.diff_id]][1]) for layer in content.layers]
+    def _described(self, content: Content, written: list[Any], form: Form, *, docker: bool) -> Manifest:
+        numbers = [self.number[layer.diff_id] for layer in content.layers]
+        return described_image(content, [
+            Descriptor(digest=written[number][0], size=written[number][1], annotations=written[number][2],
+                       media_type=form.media_type(number, len(self.layers), docker=docker)) for number in numbers], docker=docker)
 
 
-def described_image(content: Content, *, docker: bool, blobs: list[tuple[str, int]] | None = None, compress: bool = False) -> Manifest:
-    """The manifest of an image whose layers are these (digest, size); without them the uncompressed tars."""
-    kind = manifest.layer_type(docker=docker, compression="gzip" if compress else "")
-    have = blobs or [(layer.diff_id, layer.tar_size) for layer in content.layers]
+def described_image(content: Content, layers: list[Descriptor] | None = None, *, docker: bool) -> Manifest:
+    """The manifest of an image; without ``layers`` these are its uncompressed tars."""
+    kind = manifest.layer_type(docker=docker, compression="")
+    plain = [Descriptor(media_type=kind, digest=layer.diff_id, size=layer.tar_size) for layer in content.layers]
     return Manifest(
         media_type=manifest.DOCKER_MANIFEST if docker else manifest.OCI_MANIFEST,
         config=Descriptor(media_type=manifest.DOCKER_CONFIG if docker else manifest.OCI_CONFIG,
                           digest=digests.digest_of(content.config), size=len(content.config)),
-        layers=tuple(Descriptor(media_type=kind, digest=digest, size=size) for digest, size in have))
+        layers=tuple(plain if layers is None else layers))
 
 
-def compressed(source: Iterator[bytes], kind: str = "gzip", level: int | None = None) -> Iterator[bytes]:
-    """The stream compressed; the same bytes however the source cuts its pieces."""
-    encoder, gathered = compressor(kind, level), bytearray()
-    for piece in source:
-        gathered += piece
-        while len(gathered) >= OUTPUT_BLOCK:
-            yield encoder.compress(bytes(gathered[:OUTPUT_BLOCK]))
-            del gathered[:OUTPUT_BLOCK]
-    if gathered:
-        yield encoder.compress(bytes(gathered))
-    yield encoder.flush()
-
-
-def _write_layer(tar: Iterator[bytes], directory: str, compress: bool, tell: Callable[..., None]) -> list[Any]:
-    """[digest, size] of the layer's file, which appears under its digest when it is whole."""
+def _write_layer(blob: Blob | Encrypted, directory: str, tell: Callable[..., None]) -> list[Any]:
+    """[digest, size, annotations] of the layer's file, which appears under its digest when it is whole."""
     digester = digests.Digester()
     aside = f"{directory}/.{files.unique_name()}"
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        for piece in compressed(tar) if compress else tar:
+        for piece in blob:
             digester.update(piece)
             files.write_all(fd, piece)
             tell(done=digester.size)
@@ -241,7 +234,7 @@ def _write_layer(tar: Iterator[bytes], directory: str, compress: bool, tell: Cal
         raise
     finally:
         os.close(fd)
-    return [digester.digest, digester.size]
+    return [digester.digest, digester.size, blob.annotations]
 
 
 def _known_entries(path: str) -> list[Descriptor]:

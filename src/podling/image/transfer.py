@@ -14,14 +14,16 @@ from podling.database import Database
 from podling.errors import Corrupt, PodlingError, SignatureRejected, explain
 from podling.image import workers
 from podling.image.compression import decompressed
-from podling.image.manifest import LAYER_TYPES
+from podling.image.manifest import ENCRYPTED, LAYER_TYPES
 from podling.store.layers import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from podling.image.encryption.jwe import PrivateKey
+    from podling.image.encryption.layers import LayerKey
     from podling.image.manifest import Descriptor
     from podling.image.places import Found, LayerStream, Source
     from podling.model import Image
@@ -41,26 +43,39 @@ def ignore_progress(kind: str, **fields: Any) -> None:
 
 
 def store(images: Images, source: Source, found: Found, *, names: Iterable[str] = (), repo_digests: Iterable[str] = (),
-          repository: str = "", progress: Progress | None = None) -> Image:
-    """Store a found image with its layers. ``repository``: the registry's repository that is known to hold its blobs now.
+          repository: str = "", keys: Sequence[PrivateKey] = (), progress: Progress | None = None) -> Image:
+    """Store a found image with its layers. ``repository``: the registry's repository that is known to hold its blobs now;
+    ``keys``: what may decrypt its layers.
 
     The policy must have let it in: SignatureRejected for an image that no gate has seen.
     """
-    if found.signatures is None:
+    signatures = found.signatures
+    if signatures is None:
         raise SignatureRejected(f"{source.identity}: no signature policy was asked whether it may come in")
     report = progress or ignore_progress
     report("message", text="Getting image source signatures")
-    if found.signatures:
+    if signatures:
         report("message", text="Checking if image destination supports signatures")
+    found = _unlocked(found, keys)
     layers = _store_layers(images.layer_store, source, found, report)
     report("begin", key="config", label=f"Copying config {_config_digest(found)[:10]}", total=len(found.config))
     report("end", key="config", result="done")
     report("message", text="Writing manifest to image destination")
     _remember_blobs(images.database, found, repository)
     image = images.add(config=found.config, manifest=found.manifest, media_type=found.media_type, layers=layers, names=names,
-                       repo_digests=repo_digests, manifests=found.others, signatures=found.signatures)
+                       repo_digests=repo_digests, manifests=found.others, signatures=signatures)
     report("message", text="Storing signatures")
     return image
+
+
+def _unlocked(found: Found, keys: Sequence[PrivateKey]) -> Found:
+    """The image with what decrypts each of its encrypted layers; before anything of them is downloaded."""
+    locked = {number: layer for number, layer in enumerate(found.layers) if layer.media_type.endswith(ENCRYPTED)}
+    if not locked:
+        return found
+    from podling.image.encryption.layers import unwrap  # a library for cryptography
+
+    return found.replace(layer_keys={number: unwrap(layer.annotations, keys, f"layer {layer.digest}") for number, layer in locked.items()})
 
 
 def _config_digest(found: Found) -> str:
@@ -132,7 +147,8 @@ class _SpoiltDownload(Corrupt):
 
 def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
     parent, descriptor = os.getppid(), found.layers[number]
-    has_table = any(name in descriptor.annotations for name in TABLES)
+    lock = found.layer_keys.get(number)
+    has_table = lock is None and any(name in descriptor.annotations for name in TABLES)
     if has_table and (ranges := source.ranges(found, number)) is not None:
         from podling.image.chunked import pulling
 
@@ -146,7 +162,7 @@ def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell:
         def read(size: int) -> bytes:
             nonlocal plain
             if plain is None:
-                plain, _ = decompressed(stream.read)
+                plain, _ = decompressed(stream.read if lock is None else _decrypted(stream, lock))
             return plain(size)
 
         try:
@@ -160,6 +176,12 @@ def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell:
                 raise _SpoiltDownload("") from error
             raise
     return plain is not None
+
+
+def _decrypted(stream: LayerStream, lock: LayerKey) -> Callable[[int], bytes]:
+    from podling.image.encryption.layers import decrypted
+
+    return decrypted(stream.read, lock, stream.what)
 
 
 def _index(descriptor: Descriptor, stream: LayerStream) -> bytes:

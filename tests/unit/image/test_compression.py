@@ -14,7 +14,7 @@ import pytest
 from podling.errors import Corrupt, Unsupported
 from podling.image import compression
 from podling.image.compression import OUTPUT_BLOCK, compressor, decompressed, sniff
-from podling.image.saving import compressed
+from podling.image.outgoing import compressed
 from tests.support.images import compress
 
 if TYPE_CHECKING:

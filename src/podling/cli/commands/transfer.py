@@ -26,6 +26,7 @@ def pull(context: Context, said: dict[str, Any], args: list[str]) -> int:
     rest = dict(said)
     quiet, every = rest.pop("quiet", False), rest.pop("all_tags", False)
     options = PullOptions(policy=rest.pop("policy", None) or "always", platform=take_platform(rest), all_tags=every,
+                          decryption_keys=tuple(rest.pop("decryption_key", ())),
                           signature_policy=rest.pop("signature_policy", None),
                           registry=registry_options(rest), progress=reporter(context, quiet=quiet), choose=chooser(context))
 
@@ -49,9 +50,17 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
     options = PushOptions(
         compression_format=rest.pop("compression_format", None), compression_level=rest.pop("compression_level", None),
         force_compression=rest.pop("force_compression", None), format=form, digest_file=rest.pop("digestfile", None),
+        encryption_keys=tuple(rest.pop("encryption_key", ())), encrypt_layers=tuple(rest.pop("encrypt_layer", ())),
         remove_signatures=rest.pop("remove_signatures", False), progress=reporter(context, quiet=rest.pop("quiet", False)),
         registry=registry_options(rest), signing=signing_options(context, rest))
     transfers.push(context.engine, args[0], args[1] if len(args) > 1 else None, options)
+
+
+def _layer_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidArgument(f'"{text}" is no number of a layer') from None
 
 
 _TLS = Flag("--tls-verify", kind="bool", default_text="true",
@@ -74,7 +83,7 @@ PULL = Command(
         _AUTHFILE,
         Flag("--cert-dir", help="`Pathname` of a directory containing TLS certificates and keys", complete="files"),
         _CREDS,
-        Flag("--decryption-key", kind="array", refused="yet"),
+        Flag("--decryption-key", help="Key needed to decrypt the image (e.g. /path/to/key.pem)", kind="array", complete="files"),
         _TRUST,
         Flag("--os", help="Use `OS` instead of the running OS for choosing images", aliases=("--override-os",)),
         Flag("--platform", help="Specify the platform for selecting the image.  (Conflicts with arch and os)", parse=platform),
@@ -104,8 +113,11 @@ PUSH = Command(
         _CREDS,
         Flag("--digestfile", help="Write the digest of the pushed image to the specified file", complete="files"),
         _TRUST,
-        Flag("--encrypt-layer", kind="array", refused="yet"),
-        Flag("--encryption-key", kind="array", refused="yet"),
+        Flag("--encrypt-layer", kind="slice", parse=_layer_number,
+             help="Layers to encrypt, 0-indexed layer indices with support for negative indexing (e.g. 0 is the first layer, -1 is the "
+                  "last layer). If not defined, will encrypt all layers if encryption-key flag is specified"),
+        Flag("--encryption-key", help="Key with the encryption protocol to use to encrypt the image (e.g. jwe:/path/to/key.pem)",
+             kind="array"),
         Flag("--force-compression", kind="bool",
              help="Use the specified compression algorithm even if the destination contains a differently-compressed variant "
                   "already"),
