@@ -70,7 +70,8 @@ def complete(network: Network, taken: Taken) -> Network:
     if network.dns_servers and not network.dns_enabled:
         raise InvalidArgument("cannot set NetworkDNSServers if DNS is not enabled for the network: invalid argument")
     check_servers(network.dns_servers, "NetworkDNSServers")
-    used = taken.subnets if network.driver == "bridge" else ()
+    managed = network.driver == "bridge" and network.options.get("mode") != "unmanaged"      # the host has the others' subnets already
+    used = taken.subnets if managed else ()
     gateway = not network.internal or network.dns_enabled
     subnets = tuple(_subnet(subnet, used, gateway=gateway) for subnet in network.subnets)
     return network.replace(id=os.urandom(32).hex(), subnets=subnets,

@@ -67,14 +67,14 @@ def line(container_id: str, addresses: Iterable[str], names: Iterable[str], serv
 # --- containers come and go -------------------------------------------------------------------------------------------
 
 
-def add(network: Network, told: str, *, conf: ContainersConf, runroot: str) -> None:
-    """The server, started where it does not run, knows the container of this :func:`line`. Idempotent."""
+def add(network: Network, at: tuple[str, ...], told: str, *, conf: ContainersConf, runroot: str) -> None:
+    """The server, started where it does not run, listens at these addresses and knows the container of this :func:`line`. Idempotent."""
     directory = _directory(runroot)
     os.makedirs(directory, 0o700, exist_ok=True)
     with lock(runroot):
         path = next((path for path in _paths(directory, network.name) if os.path.exists(path)),
                     f"{directory}/{network.name}{_INTERNAL if network.internal else ''}")
-        _write(path, [_head(network), *_without(_lines(path)[1:], told.partition(" ")[0]), told])
+        _write(path, [_head(at, network), *_without(_lines(path)[1:], told.partition(" ")[0]), told])
         running = server(directory)
         if running is None or not process.kill(*running, process.SIGHUP):
             _start(directory, conf)
@@ -105,7 +105,7 @@ def tell_servers(network: Network, *, runroot: str) -> None:
     for path in _paths(directory, network.name):
         lines = _lines(path)
         if lines:                                            # somebody is on the network
-            _write(path, [_head(network), *lines[1:]])
+            _write(path, [_head(lines[0].partition(" ")[0].split(","), network), *lines[1:]])
             running = server(directory)
             if running is not None:
                 process.kill(*running, process.SIGHUP)
@@ -215,8 +215,8 @@ def _told(directory: str) -> bool:
     return any(name != PID_FILE for name in os.listdir(directory))
 
 
-def _head(network: Network) -> str:
-    return f"{','.join(listening(network))} {','.join(network.dns_servers)}".rstrip()
+def _head(at: Iterable[str], network: Network) -> str:
+    return f"{','.join(at)} {','.join(network.dns_servers)}".rstrip()
 
 
 def _without(lines: list[str], container_id: str) -> list[str]:

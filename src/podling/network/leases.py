@@ -7,7 +7,7 @@ very same gets it while the owner does not run, as with Podman.
 from __future__ import annotations
 
 from podling.errors import InUse, InvalidArgument, PodlingError
-from podling.network.addresses import Range, format_address, parse_address, parse_subnet
+from podling.network.addresses import format_address, parse_address, parse_subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def take(self, network: Network, container_id: str, static: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """One address in each of the network's subnets for the container; ``static`` ones where they belong.
+    def take(self, network: Network, container_id: str, static: tuple[str, ...] = (), *, others: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """One address in each of the network's subnets for the container; ``static`` ones where they belong, none of ``others``.
 
         The next one after the last that was given, as Podman does, so that an address is not used again at once. InUse for a
         static address that somebody has, PodlingError where a subnet is full. Taken again, the same are given.
@@ -38,7 +38,7 @@ class Leases:
             found = []
             for subnet, parsed in zip(network.subnets, subnets, strict=True):
                 asked = next((address for address in static if parsed.holds(address)), "")
-                address = self._check(network.name, subnet, asked) if asked else self._next(network.name, subnet, parsed)
+                address = self._check(network.name, subnet, asked) if asked else self._next(network.name, subnet, others)
                 self.database.run("INSERT INTO leases (network, address, container_id) VALUES (?, ?, ?)", network.name, address,
                                   container_id)
                 found.append(address)
@@ -69,12 +69,13 @@ class Leases:
             raise InUse(f"IPAM error: requested ip address {address} is already allocated to container ID {owner[0]}")
         return address
 
-    def _next(self, network: str, subnet: Subnet, parsed: Range) -> str:
+    def _next(self, network: str, subnet: Subnet, others: tuple[str, ...]) -> str:
+        parsed = parse_subnet(subnet.subnet)
         first = parse_address(subnet.lease_start)[0] if subnet.lease_start else parsed.first + 1
         last = parse_address(subnet.lease_end)[0] if subnet.lease_end else parsed.last - (1 if parsed.version == 4 else 0)
         used = {row[0] for row in self.database.rows("SELECT address FROM leases WHERE network = ?", network)}
         used |= {row[0] for row in self.database.rows("SELECT address FROM static_addresses WHERE network = ?", network)}
-        used.add(subnet.gateway)
+        used |= {subnet.gateway, *others}
         mark = self.database.row("SELECT address FROM lease_marks WHERE network = ? AND subnet = ?", network, subnet.subnet)
         after = parse_address(mark[0])[0] + 1 if mark is not None else first
         if not first <= after <= last:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.linux import netlink
+from podling.linux import netlink, rtnetlink
 from podling.linux.syscalls import BYTE_ORDER
 
 TYPE_CHECKING = False
@@ -35,8 +35,30 @@ def outward_addresses() -> tuple[str, ...]:
     return tuple(found)
 
 
+def default_interface() -> str:
+    """The interface of the IPv4 default route of the lowest metric, "" where there is none."""
+    routes = []
+    with open("/proc/thread-self/net/route", encoding="ascii", errors="surrogateescape") as file:     # proc_net(5)
+        for line in file.read().splitlines()[1:]:
+            name, destination, _, _, _, _, metric, mask, *_ = line.split()
+            if int(destination, 16) == int(mask, 16) == 0:
+                routes.append((int(metric), name))
+    return min(routes)[1] if routes else ""
+
+
 def local_addresses() -> tuple[str, ...]:
     """Every address of this network namespace that others can reach, IPv4 first."""
+    return _addresses(0)
+
+
+def addresses_on(name: str) -> tuple[str, ...]:
+    """As :func:`local_addresses`, of one interface; none where it is not there."""
+    with netlink.Connection(netlink.ROUTE) as route:
+        link = rtnetlink.find_link(route, name)
+    return _addresses(link.index) if link is not None else ()
+
+
+def _addresses(interface: int) -> tuple[str, ...]:
     with netlink.Connection(netlink.ROUTE) as route:
         answers = route.ask(netlink.Request(_GETADDR, bytes(8), what="listing addresses"), dump=True)
     found = []
@@ -44,6 +66,7 @@ def local_addresses() -> tuple[str, ...]:
         family, scope = body[0], body[3]
         content = netlink.attributes(body[8:])
         packed = content.get(_IFA_LOCAL) or content.get(_IFA_ADDRESS) or b""
-        if packed and scope not in (_HOST, _LINK_LOCAL) and int.from_bytes(body[4:8], BYTE_ORDER) != 1:
+        index = int.from_bytes(body[4:8], BYTE_ORDER)
+        if packed and scope not in (_HOST, _LINK_LOCAL) and index != 1 and interface in (0, index):
             found.append((family, _socket.inet_ntop(family, packed)))
     return tuple(address for _, address in sorted(found, key=lambda each: each[0]))

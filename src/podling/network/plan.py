@@ -1,8 +1,9 @@
-"""What a container's networks will be: which it joins, under which interface, with which addresses. Pure but for the leases."""
+"""What a container's networks will be: which it joins, under which interface, with which addresses, which are leased here."""
 
 from __future__ import annotations
 
 from podling.model import Network, NetworkStatus
+from podling.network import outward
 from podling.network.addresses import parse_subnet
 from podling.record import Record
 from podling.values.isolation import NetworkAttachment
@@ -55,8 +56,9 @@ def join(config: ContainerConfig, networks: Networks, leases: Leases) -> tuple[J
 def join_one(config: ContainerConfig, attachment: NetworkAttachment, networks: Networks, leases: Leases) -> Joined:
     """One network of the container with its addresses leased."""
     network = networks.get(attachment.network)
+    others = outward.addresses_on(network.interface) if network.options.get("mode") == "unmanaged" else ()
     return Joined(network=network, attachment=attachment, interface=interface_of(config, attachment.network),
-                  addresses=leases.take(network, config.id, attachment.static_ips))
+                  addresses=leases.take(network, config.id, attachment.static_ips, others=others))
 
 
 def aliases(config: ContainerConfig, attachment: NetworkAttachment) -> tuple[str, ...]:

@@ -144,15 +144,22 @@ def _begin_own(pending: Pending, config: ContainerConfig, joined: tuple[plan.Joi
         from podling.network import rootless_bridge
 
         done, others = rootless_bridge.connect(config, joined, pending.netns, servers, conf=conf, runroot=runroot)
-        pending.parts += [done] if done is not None else []
+        if done is not None:
+            _began(pending, done)
         return others, ports
     from podling.network import bridge
 
     own = tuple(each for each in joined if bridge.drives(each.network, conf))
     if not own:
         return joined, ports
-    pending.parts.append(bridge.begin(config, own, pending.netns, ports, conf=conf, runroot=runroot))
+    _began(pending, bridge.begin(config, own, pending.netns, ports, conf=conf, runroot=runroot))
     return tuple(each for each in joined if each not in own), ()
+
+
+def _began(pending: Pending, done: Part) -> None:
+    """Our own driver is done already: where the names' server listens is known."""
+    pending.parts.append(done)
+    pending.planned |= {name: status for name, status in done.finish().items() if status.dns_servers}
 
 
 def down(config: ContainerConfig, *, leases: Leases, conf: ContainersConf, runroot: str) -> None:

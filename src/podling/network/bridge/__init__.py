@@ -37,14 +37,10 @@ class Done:
 
 
 def drives(network: Network, conf: ContainersConf) -> bool:
-    """Whether this driver sets the network up: a bridge without options that are netavark's alone, on a host with nftables."""
-    from podling.network.firewall import nftables
-
-    if network.driver != "bridge" or conf.network_backend == "netavark":
+    """Whether this driver sets the network up: a bridge whose addresses we choose, on a host whose firewall we can drive."""
+    if network.driver != "bridge" or conf.network_backend == "netavark" or network.ipam.get("driver") == "dhcp":
         return False
-    if network.options.get("mode", "managed") not in ("", "managed") or network.options.get("vrf"):
-        return False
-    return conf.firewall_driver == "none" or (conf.firewall_driver in ("", "nftables") and nftables.works())
+    return firewall.usable(conf)
 
 
 def begin(config: ContainerConfig, joined: Iterable[Joined], netns: str, ports: tuple[PortMapping, ...], *,
@@ -55,21 +51,27 @@ def begin(config: ContainerConfig, joined: Iterable[Joined], netns: str, ports: 
     """
     statuses = {}
     for at, each in enumerate(joined):
-        member = members.Member(network=each.network, told=_told(config, each, servers),
+        names_at = links.names_at(each.network)
+        member = members.Member(network=each.network, told=_told(config, each, servers) if names_at else "", names_at=names_at,
                                 forwards=firewall.forwards(ports if at == 0 else (), each.addresses))
         with members.lock(runroot):
             members.write(runroot, config.id, member)
             mac = links.join(each, netns)
-            firewall.driver(conf).add(firewall.rules(each.network, conf), member.forwards)
+            _firewall(each.network, conf).add(firewall.rules(each.network, conf), member.forwards)
         if member.told:
-            dns.add(each.network, member.told, conf=conf, runroot=runroot)
-        statuses[each.network.name] = plan.status(each).replace(mac_address=mac)
+            dns.add(each.network, names_at, member.told, conf=conf, runroot=runroot)
+        statuses[each.network.name] = plan.status(each).replace(mac_address=mac, dns_servers=names_at)
     return Done(statuses)
+
+
+def _firewall(network: Network, conf: ContainersConf) -> firewall.Driver:
+    """The driver of the network's rules: there are none where its bridge is somebody else's."""
+    return firewall.driver(conf) if links.managed(network) else firewall.no_driver()
 
 
 def _told(config: ContainerConfig, joined: Joined, servers: tuple[str, ...]) -> str:
     """What the name server is told of the container in a network, "" for nothing."""
-    if not dns.listening(joined.network) or not joined.addresses:
+    if not joined.addresses:
         return ""
     names = (config.name, *plan.aliases(config, joined.attachment))
     return dns.line(config.id, joined.addresses, names, plan.name_servers(config, servers))
@@ -110,7 +112,7 @@ def _leave(name: str, container_id: str, conf: ContainersConf, runroot: str) -> 
     if member is None:
         return
     if member.boot == process.boot_id():          # otherwise all of it went with the reboot
-        firewall.driver(conf).close(member.forwards)
+        _firewall(member.network, conf).close(member.forwards)
     members.remove(runroot, container_id, member.network)
 
 
@@ -134,7 +136,7 @@ def publish(container_id: str, name: str, addresses: tuple[str, ...], ports: tup
             return False
         member = member.replace(forwards=firewall.forwards(ports, addresses))
         members.write(runroot, container_id, member)
-        firewall.driver(conf).add(firewall.rules(member.network, conf), member.forwards)
+        _firewall(member.network, conf).add(firewall.rules(member.network, conf), member.forwards)
     return True
 
 
@@ -154,7 +156,7 @@ def reload(container_id: str, *, conf: ContainersConf, runroot: str) -> None:
             member = members.read(runroot, name, container_id)
             if member is None:
                 continue
-            firewall.driver(conf).add(firewall.rules(member.network, conf), member.forwards)
+            _firewall(member.network, conf).add(firewall.rules(member.network, conf), member.forwards)
             links.host_settings(member.network)
         if member.told:
-            dns.add(member.network, member.told, conf=conf, runroot=runroot)
+            dns.add(member.network, member.names_at, member.told, conf=conf, runroot=runroot)

@@ -26,11 +26,12 @@ _DEFINITION = ".definition"
 
 
 class Member(Record):
-    """A container on a network. ``told``: its line for the name server, "" where the network has no names."""
+    """A container on a network. ``told``: its line for the name server, which listens ``names_at``; "" where the network has no names."""
 
     network: Network
     forwards: tuple[firewall.Forward, ...] = ()
     told: str = ""
+    names_at: tuple[str, ...] = ()
     boot: str = ""
 
 
@@ -71,7 +72,8 @@ def write(runroot: str, container_id: str, member: Member) -> None:
     path = _path(runroot, member.network.name, container_id)
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     files.write_atomic(path, jsontext.dumps({
-        "boot": member.boot or process.boot_id(), "network": to_json(member.network), "told": member.told,
+        "boot": member.boot or process.boot_id(), "network": to_json(member.network),
+        "told": member.told, "names_at": list(member.names_at),
         "forwards": [forward.to_json() for forward in member.forwards]}).encode())
 
 
@@ -80,8 +82,8 @@ def read(runroot: str, network: str, container_id: str) -> Member | None:
     stored = _stored(_path(runroot, network, container_id))
     if stored is None:
         return None
-    return Member(network=from_json(stored["network"]), told=stored.get("told", ""), boot=stored["boot"],
-                  forwards=tuple(firewall.Forward.from_json(value) for value in stored["forwards"]))
+    return Member(network=from_json(stored["network"]), told=stored.get("told", ""), names_at=tuple(stored.get("names_at", ())),
+                  boot=stored["boot"], forwards=tuple(firewall.Forward.from_json(value) for value in stored["forwards"]))
 
 
 def remove(runroot: str, container_id: str, network: Network) -> None:

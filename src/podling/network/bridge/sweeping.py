@@ -12,7 +12,7 @@ from podling import log
 from podling.errors import PodlingError, explain
 from podling.linux import netlink, rtnetlink
 from podling.network import dns, firewall
-from podling.network.bridge import members
+from podling.network.bridge import links, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,12 +65,13 @@ def _sweep(name: str, conf: ContainersConf, runroot: str) -> None:
         network = members.left_by_all(runroot, name)
         if network is None:
             return
-        link = rtnetlink.find_link(route, network.interface)
+        link = rtnetlink.find_link(route, network.interface) if links.managed(network) else None
         if link is not None and not _ports_left(route, link.index):
             route.run([rtnetlink.delete_link(link.index)])
         members.forget(runroot, name)
         driver = firewall.driver(conf)
-        driver.remove_network(firewall.rules(network, conf))
+        if links.managed(network):
+            driver.remove_network(firewall.rules(network, conf))
         if not members.networks(runroot):
             driver.remove_all()
 

@@ -5,8 +5,8 @@
     remove_network    a network's rules, when nobody is on it any more
     remove_all        all of ours, when no network is left
 
-Everything acts in the network namespace that the calling thread is in. The drivers are modules with these functions: ``nftables``
-and ``nothing``.
+Everything acts in the network namespace that the calling thread is in. The drivers are modules with these functions: ``nftables``,
+``iptables`` and ``nothing``.
 """
 
 from __future__ import annotations
@@ -80,14 +80,33 @@ if TYPE_CHECKING:
 
 
 def driver(conf: ContainersConf) -> Driver:
-    """``nothing`` where containers.conf says ``none``, else ``nftables``; hosts that want iptables are netavark's."""
+    """The driver that containers.conf names, else ``nftables`` where the host has it, else ``iptables``."""
     if conf.firewall_driver == "none":
-        from podling.network.firewall import nothing
-
-        return nothing
+        return no_driver()
     from podling.network.firewall import nftables
 
-    return nftables
+    if conf.firewall_driver == "nftables" or (conf.firewall_driver != "iptables" and nftables.works()):
+        return nftables
+    from podling.network.firewall import iptables
+
+    return iptables
+
+
+def usable(conf: ContainersConf) -> bool:
+    """Whether this host has the driver that containers.conf names, or any where it names none."""
+    if conf.firewall_driver == "none":
+        return True
+    from podling.network.firewall import iptables, nftables
+
+    return ((conf.firewall_driver in ("", "nftables") and nftables.works())
+            or (conf.firewall_driver in ("", "iptables") and iptables.works()))
+
+
+def no_driver() -> Driver:
+    """The driver for which rules are somebody else's business."""
+    from podling.network.firewall import nothing
+
+    return nothing
 
 
 def rules(network: Network, conf: ContainersConf) -> NetworkRules:
