@@ -82,6 +82,9 @@ def test_we_decrypt_what_skopeo_encrypts(machine: World, skopeo: str) -> None:
         done = machine.run("podling", "run", "--rm", "--network", "none", f"{HOST}/theirs:1", "echo", "read")
         assert done.stdout == "read\n"
         machine.run("podling", "rmi", "-f", f"{HOST}/theirs:1")
+    done = machine.run("podling", "run", "-q", "--rm", "--network", "none", "--tls-verify=false", "--decryption-key", "/run/rsa.pem",
+                       f"{HOST}/theirs:1", "echo", "run")
+    assert done.stdout == "run\n"
     machine.run("podling", "pull", "-q", "oci:/run/layout:bb")
     machine.run("podling", "tag", "localhost/bb", "bb")
 

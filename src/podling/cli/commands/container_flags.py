@@ -71,6 +71,7 @@ COMMON = (
     Flag("--cpuset-mems", help="Memory nodes (MEMs) in which to allow execution (0-3, 0,1). Only effective on NUMA systems.",
          parse=limits.parse_cpuset),
     Flag("--creds", help="`credentials` (USERNAME:PASSWORD) to use for authenticating to a registry"),
+    Flag("--decryption-key", help="Key needed to decrypt the image (e.g. /path/to/key.pem)", kind="array", complete="files"),
     Flag("--device", help="Add a host device to the container", kind="array", into="devices", parse=device, complete="files"),
     Flag("--device-cgroup-rule", help="Add a rule to the cgroup allowed devices list", kind="slice",
          into="device_cgroup_rules", parse=device_rule),
@@ -236,7 +237,7 @@ COMMON = (
         ("value", ("--health-log-destination --health-max-log-count --health-max-log-size --health-on-failure "
                    "--health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success "
                    "--health-startup-timeout --init-ctr --pod --pod-id-file")),
-        ("array", "--decryption-key --secret"),
+        ("array", "--secret"),
         ("slice", "--gpus"),
     ) for name in names.split()),
 )

@@ -48,7 +48,7 @@ def create_options(context: Context, said: dict[str, Any], args: list[str]) -> C
 
 def _pull(context: Context, rest: dict[str, Any]) -> PullOptions:
     return PullOptions(policy=rest.pop("pull", None), platform=take_platform(rest), registry=registry_options(rest),
-                       signature_policy=rest.pop("signature_policy", None),
+                       signature_policy=rest.pop("signature_policy", None), decryption_keys=tuple(rest.pop("decryption_key", ())),
                        progress=reporter(context, quiet=rest.pop("quiet", False)), choose=chooser(context))
 
 
