@@ -242,7 +242,7 @@ class World:
             f"{directory.removeprefix(str(self.path('')))}/{name}" for top in ("/run", "/var/lib/containers")
             for directory, names, files in os.walk(self.path(top))
             for name in (*names, *files) if _is_container_id(name) and not any(
-                part in ("layers", "blobs") or part.startswith(("overlay", "vfs")) for part in directory.split("/"))
+                part in ("layers", "blobs", "mapped") or part.startswith(("overlay", "vfs")) for part in directory.split("/"))
         }
         return seen
 

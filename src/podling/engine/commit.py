@@ -11,6 +11,7 @@ import os
 import time
 
 from podling import jsontext, log
+from podling.engine import idmaps
 from podling.engine.images import full_name
 from podling.engine.rootfs import RootFilesystem
 from podling.engine.stop import pause, unpause
@@ -149,16 +150,17 @@ def _layer(engine: Engine, container: Container, base: list[Layer], *, squash: b
     if not squash and engine.filesystems.driver != "overlay":
         raise Unsupported(f"the driver {engine.filesystems.driver} cannot tell a container's changes from its image",
                           hint="use --squash, or the driver overlay")
+    ids = idmaps.to_inside(engine.containers.config(container.id))      # an image knows the container's owners alone
     if squash:
         with RootFilesystem(engine, container) as root:
-            return engine.images.layer_store.add(reader(tar_tree(root)))
+            return engine.images.layer_store.add(reader(tar_tree(root, TarOptions(ids=ids))))
     try:
         upper = os.open(engine.filesystems.places(container.id).upper, _DIRECTORY)
     except FileNotFoundError:                    # it was never mounted
         with RootFilesystem(engine, container):
             upper = os.open(engine.filesystems.places(container.id).upper, _DIRECTORY)
     try:
-        return engine.images.layer_store.add(reader(tar_tree(upper, TarOptions(whiteouts=True))), parents=base)
+        return engine.images.layer_store.add(reader(tar_tree(upper, TarOptions(whiteouts=True, ids=ids))), parents=base)
     finally:
         os.close(upper)
 
@@ -251,10 +253,11 @@ def _container_config(config: ContainerConfig, base: dict[str, Any], options: Co
 
 def export(engine: Engine, container: Container, path: str) -> None:
     """Write the container's whole file system as a tar to a file, or to standard output ("")."""
+    options = TarOptions(ids=idmaps.to_inside(engine.containers.config(container.id)))
     with RootFilesystem(engine, container) as root:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644) if path else 1
         try:
-            for chunk in tar_tree(root):
+            for chunk in tar_tree(root, options):
                 write_all(fd, chunk)
         finally:
             if path:

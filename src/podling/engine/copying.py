@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from podling.engine import volumes
+from podling.engine import idmaps, volumes
 from podling.engine.commit import reader
 from podling.engine.rootfs import RootFilesystem, inside_fd
 from podling.errors import InvalidArgument, NoSuchContainer, NotFound, PodlingError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from podling.engine.engine import Engine
+    from podling.engine.idmaps import Translation
     from podling.model import Container
     from podling.values.mounts import Mount
 
@@ -51,6 +52,8 @@ class End:
         self.said = path
         self.root = -1
         self._mounted: RootFilesystem | None = None
+        self.inwards: Translation | None = None      # of ids seen here to those of the container, and back; None: they are the same
+        self.outwards: Translation | None = None
 
     def __enter__(self) -> End:
         if self.container is None:
@@ -58,6 +61,7 @@ class End:
             self.root = os.open("/", _DIRECTORY | os.O_CLOEXEC)
             return self
         config = self.engine.containers.config(self.container.id)
+        self.inwards, self.outwards = idmaps.to_inside(config), idmaps.to_outside(config)
         self.path = self.said if self.said.startswith("/") else f"{config.working_dir.rstrip('/')}/{self.said}"
         inside = inside_fd(self.engine, self.container)
         if inside is not None:
@@ -97,7 +101,7 @@ class End:
         return NotFound(f'"{self.said}" could not be found {self.where}: no such file or directory')
 
     def owner(self) -> tuple[int, int]:
-        """Who owns what comes here: the container's user, or who calls."""
+        """Who owns what comes here, by this end's own ids: the container's user, or who calls."""
         if self.container is None:
             return os.geteuid(), os.getegid()
         config = self.engine.containers.config(self.container.id)
@@ -172,7 +176,7 @@ def _to_stream(end: End) -> None:
     if status is None:
         raise end.missing()
     name = "" if end.path.endswith("/.") else os.path.basename(end.path.rstrip("/"))
-    for chunk in _tar(end, status, name, None):
+    for chunk in _tar(end, status, name, TarOptions(ids=end.inwards)):
         write_all(1, chunk)
 
 
@@ -181,7 +185,7 @@ def _from_stream(end: End) -> None:
         raise InvalidArgument("destination must be a directory when copying from stdin")
     fd = end.directory(end.path)
     try:
-        unpack_plain(lambda size: os.read(0, size), fd, UnpackOptions(whiteouts=False))
+        unpack_plain(lambda size: os.read(0, size), fd, UnpackOptions(whiteouts=False, ids=end.outwards))
     finally:
         os.close(fd)
 
@@ -199,8 +203,8 @@ def _between(start: End, end: End, options: CopyOptions) -> None:
     try:
         if not options.overwrite:
             _check_kinds(start, found, fd, name)
-        owner = end.owner() if options.archive else None
-        unpack_plain(reader(_tar(start, found, name, owner)), fd, UnpackOptions(whiteouts=False))
+        tar = _tar(start, found, name, TarOptions(owner=end.owner() if options.archive else None, ids=start.inwards))
+        unpack_plain(reader(tar), fd, UnpackOptions(whiteouts=False, ids=end.outwards))
     finally:
         os.close(fd)
 
@@ -219,9 +223,8 @@ def _target(start: End, end: End, found: os.stat_result, there: os.stat_result |
     return parent or "/", name
 
 
-def _tar(end: End, status: os.stat_result, name: str, owner: tuple[int, int] | None) -> Iterator[bytes]:
+def _tar(end: End, status: os.stat_result, name: str, options: TarOptions) -> Iterator[bytes]:
     """The file or directory at the end's path under another name, or a directory's content ("")."""
-    options = TarOptions(owner=owner)
     if _is_directory(status):
         fd = end.directory(end.path)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from podling.engine import idmaps
 from podling.engine.engine import Engine
 from podling.errors import NoSuchImage, NotFound
 from podling.record import Record
@@ -14,8 +15,9 @@ from podling.store.stack import is_opaque, lookup, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from podling.engine.idmaps import Translation
     from podling.model import Container, Image
 
 _KIND, _DIR, _CHR = 0o170000, 0o040000, 0o020000
@@ -35,11 +37,12 @@ def diff(engine: Engine, name: str, other: str = "", *, kind: str = "all") -> li
     """The changes of a container or image (``kind``: all, container, image) over what it is built on, or over ``other``."""
     subject = _find(engine, name, kind)
     if other:
-        base = _stack(engine, _find(engine, other, kind))
-        return _sorted(_between(base, _stack(engine, subject)), ())
+        base = _find(engine, other, kind)
+        owners = {**_owners(engine, base), **_owners(engine, subject)}
+        return _sorted(_between(_stack(engine, base), _stack(engine, subject), owners), ())
     upper, lowers = _parts(engine, subject)
     if engine.filesystems.driver == "vfs" and subject[0] is not None:
-        return _sorted(_between(lowers, upper), _ENGINE_PATHS)
+        return _sorted(_between(lowers, upper, _owners(engine, subject)), _ENGINE_PATHS)
     return _sorted(_layer_changes(upper[0], lowers) if upper else (), _ENGINE_PATHS if subject[0] is not None else ())
 
 
@@ -78,6 +81,13 @@ def _parts(engine: Engine, subject: Subject) -> tuple[list[str], list[str]]:
 def _stack(engine: Engine, subject: Subject) -> list[str]:
     upper, lowers = _parts(engine, subject)
     return upper if upper and engine.filesystems.driver == "vfs" and subject[0] is not None else upper + lowers
+
+
+def _owners(engine: Engine, subject: Subject) -> dict[str, Translation]:
+    """Directory -> what gives the container's owners for those of the files in it, where they are not the same."""
+    container, _ = subject
+    ids = idmaps.to_inside(engine.containers.config(container.id)) if container is not None else None
+    return {engine.filesystems.directory(container.id) + "/": ids} if container is not None and ids is not None else {}
 
 
 def _sorted(changes: Iterator[Change] | Sequence[Change], without: Sequence[str] | frozenset[str]) -> list[Change]:
@@ -128,8 +138,11 @@ def _has_new(place: str, old: Sequence[str]) -> bool:
 # --- any two trees ----------------------------------------------------------------------------------------------------
 
 
-def _between(base: Sequence[str], now: Sequence[str]) -> Iterator[Change]:
-    """How a tree of directories (topmost first) differs from another; what both have in common is not looked into."""
+def _between(base: Sequence[str], now: Sequence[str], owners: Mapping[str, Translation]) -> Iterator[Change]:
+    """How a tree of directories (topmost first) differs from another; what both have in common is not looked into.
+
+    ``owners``: as :func:`_owners`.
+    """
     todo: list[tuple[str, list[str], list[str]]] = [("", list(base), list(now))]
     while todo:
         path, before, after = todo.pop()
@@ -145,13 +158,21 @@ def _between(base: Sequence[str], now: Sequence[str]) -> Iterator[Change]:
             is_directory = status.st_mode & _KIND == _DIR
             if not known:
                 yield Change(kind="A", path=inner)
-            elif _differs(os.lstat(known[0]), status):
+            elif _differs(os.lstat(known[0]), status) or _owner(known[0], owners) != _owner(parts[0], owners):
                 yield Change(kind="C", path=inner)
             if is_directory:
                 todo.append((inner, known if known and os.path.isdir(known[0]) and not os.path.islink(known[0]) else [], parts))
 
 
 def _differs(old: os.stat_result, new: os.stat_result) -> bool:
-    if (old.st_mode, old.st_uid, old.st_gid, old.st_rdev) != (new.st_mode, new.st_uid, new.st_gid, new.st_rdev):
+    if (old.st_mode, old.st_rdev) != (new.st_mode, new.st_rdev):
         return True
     return new.st_mode & _KIND != _DIR and (old.st_size, old.st_mtime_ns) != (new.st_size, new.st_mtime_ns)
+
+
+def _owner(path: str, owners: Mapping[str, Translation]) -> tuple[int, int]:
+    status = os.lstat(path)
+    for directory, ids in owners.items():
+        if path.startswith(directory):
+            return ids(status.st_uid, status.st_gid)
+    return status.st_uid, status.st_gid

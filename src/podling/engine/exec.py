@@ -64,6 +64,11 @@ def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tupl
     added = config.group_add if options.user is None else ()
     user = users.lookup(users.Accounts(facts.rootfs), session.user, added)
     facts = facts.replace(uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
+    if config.uid_map:
+        from podling.engine import permissions, usernamespaces  # for containers with ids of their own alone
+
+        permissions.check_ids(config, user.uid, user.gid)
+        usernamespaces.keep_stage(engine, config)
     return config, session, spec.process(session, config, facts, host.process_facts())
 
 

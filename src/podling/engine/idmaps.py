@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from podling.store.mapped import Maps
     from podling.values.idmaps import Range, Span
 
+    Translation = Callable[[int, int], tuple[int, int]]
+
 VARIABLE = "PODMAN_USERNS"
 AUTO_OWNER = "containers"                    # whose subordinate ids root's auto containers get, as in Podman
 
@@ -273,22 +275,38 @@ def spans_of(config: ContainerConfig) -> tuple[tuple[Span, ...], tuple[Span, ...
     return idmaps.spans(config.uid_map), idmaps.spans(config.gid_map or config.uid_map)
 
 
+def to_inside(config: ContainerConfig) -> Translation | None:
+    """What gives the container's (uid, gid) for the engine's; None where they are the same. For many files: the maps are read once."""
+    return _translation(idmaps.to_inside, config)
+
+
+def to_outside(config: ContainerConfig) -> Translation | None:
+    """The reverse of :func:`to_inside`."""
+    return _translation(idmaps.to_outside, config)
+
+
+def _translation(translate: Callable[[Iterable[Span], int], int | None], config: ContainerConfig) -> Translation | None:
+    uids, gids = spans_of(config)
+    if idmaps.is_identity(uids) and idmaps.is_identity(gids):
+        return None
+
+    def both(uid: int, gid: int) -> tuple[int, int]:
+        new_uid, new_gid = translate(uids, uid), translate(gids, gid)
+        return (uid if new_uid is None else new_uid), (gid if new_gid is None else new_gid)
+
+    return both
+
+
 def outside(config: ContainerConfig, uid: int, gid: int) -> tuple[int, int]:
     """The engine's ids for a user and a group of the container; what it does not have is left as it is."""
-    return _translated(idmaps.to_outside, config, uid, gid)
+    translation = to_outside(config)
+    return translation(uid, gid) if translation else (uid, gid)
 
 
 def inside(config: ContainerConfig, uid: int, gid: int) -> tuple[int, int]:
     """The container's ids for the engine's; what it does not have is left as it is."""
-    return _translated(idmaps.to_inside, config, uid, gid)
-
-
-def _translated(translate: Callable[[Iterable[Span], int], int | None], config: ContainerConfig, uid: int, gid: int) -> tuple[int, int]:
-    if not config.uid_map:
-        return uid, gid
-    uids, gids = spans_of(config)
-    new_uid, new_gid = translate(uids, uid), translate(gids, gid)
-    return (uid if new_uid is None else new_uid), (gid if new_gid is None else new_gid)
+    translation = to_inside(config)
+    return translation(uid, gid) if translation else (uid, gid)
 
 
 def kept(config: ContainerConfig) -> tuple[int, int] | None:

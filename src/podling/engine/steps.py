@@ -303,7 +303,7 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
     if facts.staged_root:
         from podling.engine import usernamespaces
 
-        usernamespaces.unstage(engine, config)
+        usernamespaces.leave_stage(facts.staged_root)
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
 

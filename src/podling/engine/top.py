@@ -5,28 +5,56 @@ from __future__ import annotations
 import os
 import time
 
+from podling.engine import idmaps
 from podling.engine.engine import Engine
 from podling.errors import InvalidArgument, ProgramFailed, WrongState
-from podling.linux import cgroups, process
-from podling.model import Container
+from podling.linux import cgroups, process, userns
+from podling.model import Container, ContainerConfig
 from podling.record import Record
 from podling.runtime import users
+from podling.values import idmaps as values
 from podling.values import limits
+from podling.values.idmaps import NOBODY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from podling.linux.userns import IdRange
+    from podling.values.idmaps import Span
+
 DEFAULT_DESCRIPTORS = ("user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args")
 
 
 class Names(Record):
-    """User and group names by id, in the container and on the host."""
+    """User and group names by id, in the container and on the host; and the maps from the ids in /proc to both."""
 
     users: dict[int, str] = {}
     groups: dict[int, str] = {}
     host_users: dict[int, str] = {}
     host_groups: dict[int, str] = {}
+    ids: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())                       # of the container: users, groups
+    host_ids: tuple[tuple[IdRange, ...], tuple[IdRange, ...]] = ((), ())            # of the engine's own namespace
+
+    def user(self, number: int) -> str:
+        """The name, or else the number, that the user has in the container."""
+        inner = _inner(self.ids[0], number)
+        return self.users.get(inner, str(inner))
+
+    def group(self, number: int) -> str:
+        """The same for a group."""
+        inner = _inner(self.ids[1], number)
+        return self.groups.get(inner, str(inner))
+
+    def host_user(self, number: int) -> str:
+        """The name, or else the number, that the user has on the host."""
+        outer = userns.to_outside(self.host_ids[0], number)
+        return self.host_users.get(outer, str(outer)) if outer is not None else str(number)
+
+    def host_group(self, number: int) -> str:
+        """The same for a group."""
+        outer = userns.to_outside(self.host_ids[1], number)
+        return self.host_groups.get(outer, str(outer)) if outer is not None else str(number)
 
 
 class Process(Record):
@@ -51,6 +79,11 @@ class Process(Record):
         return int(self.stat[field - 3])
 
 
+def _inner(spans: tuple[Span, ...], number: int) -> int:
+    inner = values.to_inside(spans, number) if spans else number
+    return NOBODY if inner is None else inner
+
+
 def top(engine: Engine, container: Container, descriptors: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
     """(headers, rows) for the container's processes; all arguments must be descriptors."""
     wanted = [word for text in descriptors for word in text.split(",")] if descriptors else list(DEFAULT_DESCRIPTORS)
@@ -60,13 +93,18 @@ def top(engine: Engine, container: Container, descriptors: tuple[str, ...]) -> t
     state = engine.containers.state(container.id)
     if state.status not in ("running", "paused"):
         raise WrongState("top can only be used on running containers")
-    known = users.Accounts(f"/proc/{state.pid}/root")
-    names = Names(users={user.uid: user.name for user in known.users}, groups={group.gid: group.name for group in known.groups},
-                  host_users=_host_names("/etc/passwd"), host_groups=_host_names("/etc/group"))
+    names = _names(engine.containers.config(container.id), state.pid)
     found = [entry for pid in _pids(state.pid) if (entry := read_process(pid)) is not None]
     parents = {entry.pid: entry.inner("NSpid") for entry in found}
     rows = [[DESCRIPTORS[word][1](entry, names, parents) for word in wanted] for entry in found]
     return [DESCRIPTORS[word][0] for word in wanted], rows
+
+
+def _names(config: ContainerConfig, pid: int) -> Names:
+    known = users.Accounts(f"/proc/{pid}/root")
+    return Names(users={user.uid: user.name for user in known.users}, groups={group.gid: group.name for group in known.groups},
+                 host_users=_host_names("/etc/passwd"), host_groups=_host_names("/etc/group"),
+                 ids=idmaps.spans_of(config), host_ids=(userns.uid_map(), userns.gid_map()))
 
 
 def _pids(init: int) -> list[int]:
@@ -162,13 +200,8 @@ def _ppid(entry: Process, parents: dict[int, str]) -> str:
     return parents.get(int(entry.status["PPid"]), "0")
 
 
-def _user(entry: Process, users: dict[int, str], key: str, which: int) -> str:
-    number = entry.id_of(key, which)
-    return users.get(number, str(number))
-
-
-def _supplementary(entry: Process, groups: dict[int, str]) -> str:
-    return ",".join(groups.get(int(number), number) for number in entry.status.get("Groups", "").split()) or "?"
+def _supplementary(entry: Process, name: Callable[[int], str]) -> str:
+    return ",".join(name(int(number)) for number in entry.status.get("Groups", "").split()) or "?"
 
 
 def _seccomp(entry: Process) -> str:
@@ -184,27 +217,27 @@ DESCRIPTORS: dict[str, tuple[str, Callable[[Process, Names, dict[int, str]], str
     "capprm": ("PERMITTED CAPS", lambda p, n, m: _capabilities(p, "CapPrm")),
     "comm": ("COMMAND", lambda p, n, m: p.status.get("Name", "?")),
     "etime": ("ELAPSED", lambda p, n, m: _etime(p)),
-    "group": ("GROUP", lambda p, n, m: _user(p, n.groups, "Gid", 1)),
-    "groups": ("GROUPS", lambda p, n, m: _supplementary(p, n.groups)),
-    "hgroup": ("HGROUP", lambda p, n, m: _user(p, n.host_groups, "Gid", 1)),
-    "hgroups": ("HGROUPS", lambda p, n, m: _supplementary(p, n.host_groups)),
+    "group": ("GROUP", lambda p, n, m: n.group(p.id_of("Gid", 1))),
+    "groups": ("GROUPS", lambda p, n, m: _supplementary(p, n.group)),
+    "hgroup": ("HGROUP", lambda p, n, m: n.host_group(p.id_of("Gid", 1))),
+    "hgroups": ("HGROUPS", lambda p, n, m: _supplementary(p, n.host_group)),
     "hpid": ("HPID", lambda p, n, m: str(p.pid)),
-    "huser": ("HUSER", lambda p, n, m: _user(p, n.host_users, "Uid", 1)),
+    "huser": ("HUSER", lambda p, n, m: n.host_user(p.id_of("Uid", 1))),
     "label": ("LABEL", lambda p, n, m: p.label or "?"),
     "nice": ("NI", lambda p, n, m: str(p.ticks(19))),
     "pcpu": ("%CPU", lambda p, n, m: _pcpu(p)),
     "pgid": ("PGID", lambda p, n, m: p.inner("NSpgid")),
     "pid": ("PID", lambda p, n, m: p.inner("NSpid")),
     "ppid": ("PPID", lambda p, n, m: _ppid(p, m)),
-    "rgroup": ("RGROUP", lambda p, n, m: _user(p, n.groups, "Gid", 0)),
+    "rgroup": ("RGROUP", lambda p, n, m: n.group(p.id_of("Gid", 0))),
     "rss": ("RSS", lambda p, n, m: p.status.get("VmRSS", "0").split()[0]),
-    "ruser": ("RUSER", lambda p, n, m: _user(p, n.users, "Uid", 0)),
+    "ruser": ("RUSER", lambda p, n, m: n.user(p.id_of("Uid", 0))),
     "seccomp": ("SECCOMP", lambda p, n, m: _seccomp(p)),
     "state": ("STATE", lambda p, n, m: p.stat[0]),
     "stime": ("STIME", lambda p, n, m: time.strftime("%H:%M:%S", time.localtime(time.time() - _age(p)))),
     "time": ("TIME", lambda p, n, m: _go_seconds((p.ticks(14) + p.ticks(15)) / _HERTZ)),
     "tty": ("TTY", lambda p, n, m: _tty(p)),
-    "user": ("USER", lambda p, n, m: _user(p, n.users, "Uid", 1)),
+    "user": ("USER", lambda p, n, m: n.user(p.id_of("Uid", 1))),
     "vsz": ("VSZ", lambda p, n, m: str(p.ticks(23) // 1024)),
 }
 # The codes of ps(1)'s AIX format.

@@ -8,7 +8,7 @@ directories, nor through an ordinary user's home: while the container is made, i
 
     /run/podling-<id>/root  (an ordinary user's: /tmp/podling-<id>/root)
 
-in a directory that is the container's root's alone. (What is mounted into it the runtimes open before they enter the namespace.)
+in a directory that is the container's root's alone, empty afterwards. (What is mounted into it the runtimes open before they enter the namespace.)
 """
 
 from __future__ import annotations
@@ -65,28 +65,44 @@ def _of_container(engine: Engine, container_id: str) -> str:
 
 
 def stage(engine: Engine, config: ContainerConfig, rootfs: str) -> str:
-    """Mount the root file system where the container's root reaches it; where, "" if it reaches it anyhow. :func:`unstage` undoes it."""
-    uids, gids = spans_of(config)
-    if idmaps.to_inside(uids, 0) is not None and idmaps.to_inside(gids, 0) is not None:
-        return ""                                # the engine's own directories are among what it may override
+    """Mount the root file system where the container's root reaches it; where, "" if it reaches it anyhow."""
+    if _reaches_all(config):
+        return ""
     unstage(engine, config)
-    directory = _stage(engine, config)
     try:
-        os.mkdir(directory, 0o700)
-        os.mkdir(f"{directory}/root")
-        mounts.bind(rootfs, f"{directory}/root", recursive=False)
-        os.chown(directory, *outside(config, 0, 0))
+        os.mkdir(_stage(engine, config), 0o700)
+        directory = keep_stage(engine, config)
+        mounts.bind(rootfs, directory, recursive=False)
+        os.chown(os.path.dirname(directory), *outside(config, 0, 0))
     except OSError as error:
         raise PodlingError(f"mounting {rootfs} for the container's root") from error
-    return f"{directory}/root"
+    return directory
+
+
+def leave_stage(staged: str) -> None:
+    """Once the container is made it needs the mount no longer; runc goes into the directory for each command that it executes."""
+    mounts.unmount(staged, lazy=True)
+
+
+def keep_stage(engine: Engine, config: ContainerConfig) -> str:
+    """Make that directory where somebody has tidied it away; where."""
+    directory = f"{_stage(engine, config)}/root"
+    if not _reaches_all(config):
+        os.makedirs(directory, 0o700, exist_ok=True)
+    return directory
 
 
 def unstage(engine: Engine, config: ContainerConfig) -> None:
-    """Take that away again; idempotent."""
+    """Take all of that away again; idempotent."""
     directory = _stage(engine, config)
     if os.path.isdir(directory) and not os.path.islink(directory):
         mounts.unmount_all(directory)
         remove_tree(directory)
+
+
+def _reaches_all(config: ContainerConfig) -> bool:
+    """Whether the engine's own ids are the container's too: then its root may override the modes of the engine's directories."""
+    return all(idmaps.to_inside(spans, 0) is not None for spans in spans_of(config))
 
 
 def _stage(engine: Engine, config: ContainerConfig) -> str:

@@ -185,11 +185,15 @@ def _outward_address() -> str:
 
 def _account_files(config: ContainerConfig, facts: Facts, writer: _Writer) -> dict[str, str]:
     """Entries for a user and a group given as numbers that the image does not know, and for accounts of this host."""
-    if not (config.user or config.host_users):
+    if not (config.user or config.host_users or config.user_ns.mode == "keep-id"):
         return {}
     taken = {mount.destination for mount in config.mounts}
     known = users.Accounts(facts.rootfs)
     people, groups = _host_lines(config, known)
+    line, group = _caller_lines(config, known)
+    people, groups = people + line, groups + group
+    known.users.extend(users.parse_passwd(line))     # by which the user is known
+    known.groups.extend(users.parse_group(group))
     found = {}
     for path, entry in (("/etc/passwd", passwd_line(config, known) + people), ("/etc/group", group_line(config, known) + groups)):
         if not entry or path in taken or "/etc" in taken:
@@ -255,6 +259,30 @@ def _host_lines(config: ContainerConfig, known: users.Accounts) -> tuple[str, st
                 group = entry.pw_name
             groups += f"{group}:x:{entry.pw_gid}:{entry.pw_name}\n"
     return people, groups
+
+
+def _caller_lines(config: ContainerConfig, known: users.Accounts) -> tuple[str, str]:
+    """With keep-id, unless it chose other ids: the lines of passwd and of group that make the calling user known in the container.
+
+    Its home is the working directory, unless the home, or a directory above it, is mounted.
+    """
+    chosen = [word for word in config.user_ns.value.split(",") if not word.startswith("size=") and word]
+    who = rootless.owner() if config.user_ns.mode == "keep-id" and not chosen else None
+    if who is None or known.user(who.name) is not None or known.user(str(who.uid)) is not None:
+        return "", ""
+    import pwd
+
+    try:
+        comment = pwd.getpwuid(who.uid).pw_gecos
+    except KeyError:
+        comment = ""
+    mounted = any(f"{who.home}/".startswith(mount.destination.rstrip("/") + "/") for mount in config.mounts)
+    home = who.home if mounted else config.working_dir or "/"
+    if config.passwd_entry:
+        line = _filled(config.passwd_entry, USERNAME=who.name, UID=str(who.uid), GID=str(who.gid), NAME=comment, HOME=home)
+    else:
+        line = f"{who.name}:*:{who.uid}:{who.gid}:{comment}:{home}:/bin/sh\n"
+    return line, "" if known.group(str(who.gid)) else f"{who.name}:x:{who.gid}:{who.name}\n"
 
 
 def _with_line(text: str, line: str) -> str:

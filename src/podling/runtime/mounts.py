@@ -88,6 +88,8 @@ def _dev(config: ContainerConfig) -> dict[str, Any]:
 def _can_mount_sys(config: ContainerConfig, host: HostFacts) -> bool:
     """sysfs shows a network namespace; the kernel lets only the owner of that namespace mount it."""
     if has_user_namespace(config):
+        if config.net_ns.mode == "container":    # both of one container, as in a pod
+            return config.user_ns == config.net_ns
         return config.net_ns.mode in ("slirp4netns", "pasta", "private", "none", "bridge")
     return not (host.rootless and config.net_ns.mode == "host")
 

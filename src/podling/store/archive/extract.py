@@ -37,7 +37,8 @@ class UnpackOptions(Record):
 
     ``whiteouts``: ``.wh.`` names become what overlay understands instead of files of that name. ``userxattr``: overlay's marks
     are ``user.overlay.*``, for mounts without privilege. ``max_bytes`` (of the uncompressed archive) and ``max_entries``:
-    more is Corrupt. ``skip_devices``: device nodes are left out, as Podman does in a user namespace.
+    more is Corrupt. ``skip_devices``: device nodes are left out, as Podman does in a user namespace. ``ids``: the (uid, gid) that
+    files get for those in the archive.
     """
 
     whiteouts: bool = True
@@ -46,6 +47,7 @@ class UnpackOptions(Record):
     max_entries: int | None = None
     skip_devices: bool = False
     ignore_chown_errors: bool = False
+    ids: Callable[[int, int], tuple[int, int]] | None = None
 
 
 class Extractor:

@@ -132,6 +132,7 @@ class _Unpacking:
         self.reader = Reader(self.stream, limit=options.max_entries)
         self.extractor = extractor
         self.whiteouts = options.whiteouts
+        self.ids = options.ids
 
     def run(self) -> tuple[int, int]:
         """Unpack all: (number of entries, bytes of the archive)."""
@@ -152,6 +153,8 @@ class _Unpacking:
         extractor = self.extractor
         if self.whiteouts and WHITEOUT in entry.name and self._mark(entry):
             return
+        if self.ids is not None:
+            entry.uid, entry.gid = self.ids(entry.uid, entry.gid)
         parent, name, path = extractor.place(entry)
         extractor.touch(parent, path)
         kind = entry.kind

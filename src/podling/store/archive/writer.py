@@ -18,7 +18,7 @@ from podling.store.archive.paths import OPAQUE, WHITEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 20
 _END_8, _END_12 = 8 ** 7, 8 ** 11               # what does not fit into octal fields of 8 and 12 bytes any more
@@ -33,12 +33,13 @@ class TarOptions(Record):
     """How a tree is written.
 
     ``whiteouts``: overlay's marks become ``.wh.`` names, as in the layer of an image. ``owner``: everything belongs to this
-    (uid, gid). ``include_root``: the first member is the directory itself. ``exclude``: paths, relative to the root, that
-    are left out with all below.
+    (uid, gid). ``ids``: what is written for the (uid, gid) that files have. ``include_root``: the first member is the directory
+    itself. ``exclude``: paths, relative to the root, that are left out with all below.
     """
 
     whiteouts: bool = False
     owner: tuple[int, int] | None = None
+    ids: Callable[[int, int], tuple[int, int]] | None = None
     include_root: bool = False
     exclude: tuple[str, ...] = ()
 
@@ -258,6 +259,7 @@ class _Tree:
 
     def _header(self, name: bytes, kind: bytes, found: os.stat_result, *, size: int = 0, mode: int | None = None,
                 link: bytes = b"", device: tuple[int, int] = (0, 0), xattrs: dict[bytes, bytes] | None = None) -> bytes:
-        uid, gid = self.options.owner or (found.st_uid, found.st_gid)
+        options = self.options
+        uid, gid = options.owner or (options.ids(found.st_uid, found.st_gid) if options.ids else (found.st_uid, found.st_gid))
         return header(name, kind=kind, size=size, mode=found.st_mode & 0o7777 if mode is None else mode, uid=uid, gid=gid,
                       mtime=found.st_mtime_ns // SECOND * SECOND, link=link, device=device, xattrs=xattrs)
