@@ -8,7 +8,8 @@ directories, nor through an ordinary user's home: while the container is made, i
 
     /run/podling-<id>/root  (an ordinary user's: /tmp/podling-<id>/root)
 
-in a directory that is the container's root's alone, empty afterwards. (What is mounted into it the runtimes open before they enter the namespace.)
+in a directory that is the container's root's alone, empty afterwards. What is mounted into it the runtimes open before they enter the
+namespace.
 """
 
 from __future__ import annotations

@@ -171,7 +171,8 @@ def _make_all(graphroot: str, missing: Sequence[tuple[str, str]], maps: Maps) ->
 
 def _make(graphroot: str, lower: str, place: str, maps: Maps) -> None:
     """Copy one layer aside, sync, and give it its name; whoever comes second waits for the first."""
-    with Lock(f"{graphroot}/locks/layer-{os.path.basename(place)[:240]}").exclusive():
+    with Lock(f"{graphroot}/locks/layer-{os.path.basename(place)[:240]}").exclusive() as held:
+        held.remove()                            # nobody needs it afterwards: the copy is there
         if os.path.isdir(place):
             return
         aside = f"{graphroot}/mapped/{TEMPORARY}{unique_name()}"

@@ -126,7 +126,8 @@ def test_auto_containers_never_overlap(shared_world: World, podling: Callable[..
     assert "not enough unused IDs in user namespace" in said
     assert podling("run", "--rm", *NONE, "--userns=auto:size=904", "bb", "cat", "/proc/self/uid_map").split() == ["0", "1004096", "904"]
     podling("rm", "a1")
-    assert podling("run", "--rm", *NONE, "--userns=auto", "bb", "cat", "/proc/self/uid_map").split() == ["0", "1001024", "1024"]
+    said = podling("run", "--rm", *NONE, "--userns=auto", "bb", "cat", "/proc/self/uid_map")
+    assert f"[{':'.join(said.split())}]" == maps[1]
     podling("rm", "a0", "a2", "a3")
     assert podling("run", "--rm", *NONE, "bb", "cat", "/proc/self/gid_map", env={"PODMAN_USERNS": "auto:size=7"}).split() == [
         "0", "1000000", "7"]

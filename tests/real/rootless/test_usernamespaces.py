@@ -91,7 +91,8 @@ def test_bind_mount_of_the_users_own(web: User, runtime: str) -> None:
 
 @pytest.mark.parametrize(("runtime", "network"), [("runc", "slirp4netns"), ("crun", "bridge"), ("crun", "pasta")])
 def test_published_port(web: User, runtime: str, network: str) -> None:
-    web.podling("--runtime", runtime, "run", "-d", "--name", "n", "--userns=auto", "--network", network, "-p", "8081:80", "bb", "sh", "-c", SERVE)
+    web.podling("--runtime", runtime, "run", "-d", "--name", "n", "--userns=auto", "--network", network, "-p", "8081:80",
+                "bb", "sh", "-c", SERVE)
     fetch = ("sh", "-c", "for host in 127.0.0.1 198.51.100.2; do curl -sf http://$host:8081 && exit; done")
     web.world.wait_until(lambda: web.world.run(*fetch, check=False).stdout == "hello\n", "the page")
     assert web.podling("exec", "-u", "web", "n", "sh", "-c", "id -un; cat /w/index.html") == "web\nhello\n"
