@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -115,6 +117,48 @@ def test_a_pushed_list_serves_every_platform(machine: World, form: str) -> None:
     podling(machine, "manifest", "push", "-q", "--rm", INSECURE, f"all-{form}", f"docker://{HOST}/again/{name}:1")
     assert machine.run("podling", "manifest", "exists", f"all-{form}", check=False).returncode == 1
     assert machine.run("skopeo", "inspect", "--raw", INSECURE, f"docker://{HOST}/again/{name}:1").stdout
+
+
+def test_a_list_is_written_to_directories_and_archives(machine: World) -> None:
+    podling(machine, "manifest", "create", "placed", "bb")
+    podling(machine, "manifest", "add", INSECURE, "placed", f"docker://{HOST}/team/arm:1")
+    for place in ("dir:/run/listed", "oci:/run/layout:many", "oci-archive:/run/listed.tar:many"):
+        digest = podling(machine, "manifest", "push", "-q", INSECURE, "placed", place).strip()
+        raw = machine.run("skopeo", "inspect", "--raw", place).stdout
+        assert f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}" == digest
+        assert [entry["platform"]["architecture"] for entry in json.loads(raw)["manifests"]] == ["amd64", "arm64"]
+        machine.run("skopeo", "copy", "--all", "--dest-tls-verify=false", place, f"docker://{HOST}/from/{place.partition(':')[0]}:1")
+        machine.podman("pull", "-q", place)
+        pulled = podling(machine, "pull", "-q", place).strip()
+        assert json.loads(podling(machine, "image", "inspect", pulled))[0]["Architecture"] == "amd64"
+    assert [name for name in os.listdir(machine.path("/run")) if name.startswith("listed.tar")] == ["listed.tar"]
+    podling(machine, "push", "-q", "bb", "oci:/run/layout:alone")             # what is in the layout stays
+    assert len(json.loads(machine.path("/run/layout/index.json").read_text())["manifests"]) == 2
+    podling(machine, "manifest", "push", "-q", "--all=false", "placed", "dir:/run/bare")
+    assert sorted(os.listdir(machine.path("/run/bare"))) == ["manifest.json", "version"]
+
+
+@pytest.mark.parametrize("place", ["docker-archive:/run/no.tar:x", "containers-storage:foo"])
+def test_what_holds_no_lists_is_named(machine: World, place: str) -> None:
+    podling(machine, "manifest", "create", "--amend", "no", "bb")
+    refused = machine.run("podling", "manifest", "push", "-q", "no", place, check=False)
+    assert refused.returncode == 125
+    assert (f'copying multiple images: destination transport "{place.partition(":")[0]}" does not support copying multiple images as a '
+            "group") in refused.stderr
+    signed = machine.run("podling", "manifest", "push", "-q", "--sign-by", "x@y", "no", "dir:/run/no", check=False)
+    assert "Cannot determine canonical Docker reference for destination dir:/run/no" in signed.stderr
+
+
+def test_instances_are_added_in_other_compressions(machine: World) -> None:
+    podling(machine, "manifest", "create", "--amend", "both", "bb")
+    podling(machine, "manifest", "push", "-q", INSECURE, "--add-compression", "zstd", "both", f"docker://{HOST}/out/both:1")
+    listed = json.loads(machine.run("skopeo", "inspect", "--raw", INSECURE, f"docker://{HOST}/out/both:1").stdout)["manifests"]
+    assert listed[1]["annotations"] == {"io.github.containers.compression.zstd": "true"}
+    for entry, kind in zip(listed, ("gzip", "zstd"), strict=True):
+        place = f"docker://{HOST}/out/both@{entry['digest']}"
+        layers = json.loads(machine.run("skopeo", "inspect", "--raw", INSECURE, place).stdout)["layers"]
+        assert [layer["mediaType"][-4:] for layer in layers] == [kind]
+    podling(machine, "pull", "-q", INSECURE, f"{HOST}/out/both:1")
 
 
 def test_a_list_stands_for_its_image_for_this_host(machine: World) -> None:

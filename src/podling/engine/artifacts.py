@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.engine import registries, transfers, trust
-from podling.engine.options import RegistryOptions
+from podling.engine.options import RegistryOptions, SigningOptions
 from podling.errors import AlreadyExists, Corrupt, InvalidArgument, NotFound, RegistryError
 from podling.image import artifacts as stored
 from podling.image import digests, transfer
@@ -41,6 +41,7 @@ class ArtifactTransfer(Record):
     registry: RegistryOptions = RegistryOptions()
     digest_file: str = ""
     signature_policy: str | None = None
+    signing: SigningOptions = SigningOptions()
     progress: Callable[..., None] | None = None
 
 
@@ -184,8 +185,11 @@ def push(engine: Engine, name: str, options: ArtifactTransfer) -> str:
     endpoint = registries.configured().push_endpoint(wanted)
     registry, repository = transfers.access(options.registry, endpoint).open(endpoint.reference.registry), endpoint.reference.repository
     report = options.progress or transfer.ignore_progress
+    signing = trust.signing(options.signing, wanted, endpoint.reference)
     try:
         registry.ping()
+        if signing is not None:
+            signing.prepare(registry)
         for layer in artifact.layers:
             report("begin", key=layer.digest, label=f"Copying blob {layer.digest[7:19]}", total=layer.size)
             if blobs.size_of(registry, repository, layer.digest) is None:
@@ -195,7 +199,11 @@ def push(engine: Engine, name: str, options: ArtifactTransfer) -> str:
         if blobs.size_of(registry, repository, config) is None:
             blobs.upload_bytes(registry, repository, stored.EMPTY_CONFIG, config)
         report("message", text="Writing manifest to image destination")
+        signatures = signing.make(artifact.digest, report) if signing is not None else []
         digest = registry.put_manifest(repository, wanted.tag or artifact.digest, artifact.content, OCI_MANIFEST)
+        if signing is not None:
+            report("message", text="Storing signatures")
+            signing.write(registry, digest, signatures)
     except RegistryError as error:
         raise type(error)(f'pushing artifact "{name}" to "docker://{wanted}"') from error
     finally:

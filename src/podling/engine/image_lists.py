@@ -50,11 +50,14 @@ class AddOptions(Record):
 
 
 class PushListOptions(Record):
-    """``manifest push``. ``format``: oci or v2s2, "" is oci."""
+    """``manifest push``. ``format``: oci or v2s2, "" is oci. ``add_compression``: images are sent once more in these formats."""
 
     all: bool = True
     format: str = ""
     compression_format: str = ""
+    compression_level: int | None = None
+    force_compression: bool = False
+    add_compression: tuple[str, ...] = ()
     digest_file: str = ""
     remove: bool = False
     signing: SigningOptions = SigningOptions()
@@ -185,7 +188,7 @@ def _entry(media_type: str, digest: str, size: int, platform: Platform | None) -
     return entry
 
 
-class _Repository:
+class Repository:
     """A registry's repository, opened."""
 
     def __init__(self, text: str, options: RegistryOptions, *, push: bool = False) -> None:
@@ -207,7 +210,7 @@ class _Repository:
         except RegistryError as error:
             raise type(error)(f"initializing source docker://{self.wanted}") from error
 
-    def __enter__(self) -> _Repository:
+    def __enter__(self) -> Repository:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -215,7 +218,7 @@ class _Repository:
 
 
 def _remote(text: str, options: AddOptions) -> list[tuple[dict[str, Any], str]]:
-    with _Repository(text, options.registry) as place:
+    with Repository(text, options.registry) as place:
         content, media_type = place.top()
         parsed = manifest.parse(content, media_type)
         source = f"docker://{place.wanted.name}"
@@ -246,7 +249,7 @@ def inspect(engine: Engine, name: str, options: RegistryOptions) -> dict[str, An
     place = parse_place(name)
     image = engine.images.lookup(name, lists=True) if place is None else None
     if image is None or not stored.is_list(image):
-        with _Repository(place.path if place is not None else name, options) as repository:
+        with Repository(place.path if place is not None else name, options) as repository:
             shape: dict[str, Any] = jsontext.loads(repository.top()[0])
             return shape
     listed = [{key: entry[key] for key in ("mediaType", "size", "digest", "platform", "annotations") if entry.get(key)}
@@ -258,11 +261,29 @@ def push(engine: Engine, name: str, destination: str, options: PushListOptions) 
     """Send a list, with ``all`` its images first, to a registry; the digest of what stands there now."""
     image = find(engine, name)
     place = parse_place(destination)
+    transfers.check_compression(options.compression_format or "gzip", options.format)
+    for kind in options.add_compression:
+        transfers.check_compression(kind, options.format)
     if place is not None and place.transport != "docker":
-        raise Unsupported(f"manifest lists are not pushed to {place.transport}: yet", hint="push to a registry, and copy from there")
+        from podling.engine import list_export
+
+        if options.add_compression:
+            raise Unsupported(f"--add-compression is not available for the transport {place.transport}:", hint="push to a registry")
+        listed = [(entry, stored.source(engine.images, image, entry["digest"])) for entry in stored.entries(engine.images, image)]
+        digest = list_export.push(engine, listed, place, options)
+    else:
+        digest = _push_registry(engine, image, place.path if place is not None else destination, options)
+    if options.digest_file:
+        write_atomic(options.digest_file, digest.encode(), 0o644)
+    if options.remove:
+        engine.images.remove(image)
+    return digest
+
+
+def _push_registry(engine: Engine, image: Image, destination: str, options: PushListOptions) -> str:
     listed = stored.entries(engine.images, image)
     report = options.progress or transfer.ignore_progress
-    with _Repository(place.path if place is not None else destination, options.registry, push=True) as target:
+    with Repository(destination, options.registry, push=True) as target:
         signing = trust.signing(options.signing, target.wanted, target.reference)
         if signing is not None:
             signing.prepare(target.registry)
@@ -272,21 +293,22 @@ def push(engine: Engine, name: str, destination: str, options: PushListOptions) 
             report("message", text=f"Copying {len(listed)} of {len(listed)} images in list")
             sent = list(_push_instances(engine, image, listed, target, options))
         report("message", text="Writing manifest list to image destination")
-        docker = options.format == "v2s2"
-        kind = stored.DOCKER_LIST if docker else stored.OCI_INDEX
-        content = jsontext.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [_sent(entry, docker) for entry in sent]}).encode()
+        content, kind = index_of(sent, options)
         target.registry.ping()
         digest = target.registry.put_manifest(target.name, target.wanted.digest or target.wanted.tag, content, kind)
         if signing is not None:
             _sign(signing, target, [*[entry["digest"] for entry in sent if options.all], digest], report)
-    if options.digest_file:
-        write_atomic(options.digest_file, digest.encode(), 0o644)
-    if options.remove:
-        engine.images.remove(image)
     return digest
 
 
-def _sign(signing: Signing, target: _Repository, signed: list[str], report: Callable[..., None]) -> None:
+def index_of(sent: list[dict[str, Any]], options: PushListOptions) -> tuple[bytes, str]:
+    """(the index of these descriptors, its media type)."""
+    docker = options.format == "v2s2"
+    kind = stored.DOCKER_LIST if docker else stored.OCI_INDEX
+    return jsontext.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [_sent(entry, docker) for entry in sent]}).encode(), kind
+
+
+def _sign(signing: Signing, target: Repository, signed: list[str], report: Callable[..., None]) -> None:
     """Sign the images that were sent and the list, each by the list's name, as who pulls it asks for it."""
     for digest in dict.fromkeys(signed):
         signatures = signing.make(digest, report)
@@ -298,40 +320,53 @@ def _sent(entry: dict[str, Any], docker: bool) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if not (docker and key == "annotations")}
 
 
-def _push_instances(engine: Engine, image: Image, listed: list[dict[str, Any]], target: _Repository,
+def _push_instances(engine: Engine, image: Image, listed: list[dict[str, Any]], target: Repository,
                     options: PushListOptions) -> Iterator[dict[str, Any]]:
     report = options.progress or transfer.ignore_progress
     for number, entry in enumerate(listed, 1):
         report("message", text=f"Copying image {entry['digest']} ({number}/{len(listed)})")
         source = stored.source(engine.images, image, entry["digest"])
         if source:
-            with _Repository(source.removeprefix("docker://"), options.registry) as origin:
+            with Repository(source.removeprefix("docker://"), options.registry) as origin:
                 _copy(origin, target, Descriptor(media_type=entry["mediaType"], digest=entry["digest"], size=entry["size"]))
             yield entry
         else:
             yield _push_local(engine, entry, target, options)
+    for kind in options.add_compression:
+        for entry in listed:
+            yield _push_again(engine, entry, target, options.replace(compression_format=kind, force_compression=True))
 
 
-def _push_local(engine: Engine, entry: dict[str, Any], target: _Repository, options: PushListOptions) -> dict[str, Any]:
+def _push_again(engine: Engine, entry: dict[str, Any], target: Repository, options: PushListOptions) -> dict[str, Any]:
+    """An instance once more, in another compression; who knows better formats finds it by an annotation."""
+    sent = _push_local(engine, entry, target, options)
+    marks = {"io.github.containers.compression.zstd": "true"} if options.compression_format.startswith("zstd") else {}
+    return {**sent, **({"annotations": {**(entry.get("annotations") or {}), **marks}} if marks else {})}
+
+
+def local_image(engine: Engine, digest: str) -> Image:
+    """The image of this store that a list names by its digest."""
+    found = next((image for image in engine.images.list()
+                  if any(one.digest == digest for one in engine.images.manifests(image))), None)
+    if found is None:
+        raise NoSuchImage(f"{digest}: the image that the list names is not here",
+                          hint="take it out with 'podling manifest remove', pull it, or push with --all=false")
+    return found
+
+
+def _push_local(engine: Engine, entry: dict[str, Any], target: Repository, options: PushListOptions) -> dict[str, Any]:
     """Send an image of this store; its descriptor with the digest that it has there."""
     from podling.image.pushing import Push
 
-    found = next((image for image in engine.images.list()
-                  if any(one.digest == entry["digest"] for one in engine.images.manifests(image))), None)
-    if found is None:
-        raise NoSuchImage(f"{entry['digest']}: the image that the list names is not here any more",
-                          hint="take it out with 'podling manifest remove', or push with --all=false")
-    compression = options.compression_format or engine.conf.compression_format or "gzip"
-    transfers.check_compression(compression, options.format or "")
-    push_ = Push(engine.images, found, target.wanted.replace(digest=""), target.access, by_digest=True,
-                 form=Form(compression=compression),
-                 progress=options.progress or transfer.ignore_progress)
+    form = Form(compression=options.compression_format or engine.conf.compression_format or "gzip", level=options.compression_level)
+    push_ = Push(engine.images, local_image(engine, entry["digest"]), target.wanted.replace(digest=""), target.access, by_digest=True,
+                 form=form, force=options.force_compression, progress=options.progress or transfer.ignore_progress)
     digest = push_.run()
     content, media_type = push_.written
     return {**entry, "mediaType": media_type, "digest": digest, "size": len(content)}
 
 
-def _copy(origin: _Repository, target: _Repository, descriptor: Descriptor) -> None:
+def _copy(origin: Repository, target: Repository, descriptor: Descriptor) -> None:
     """Bring an image from one registry to another, its manifest unchanged; what is there already is not sent."""
     from podling.image.registry import blobs
 

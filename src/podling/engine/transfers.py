@@ -377,8 +377,8 @@ def check_compression(compression: str, form: str) -> None:
     """InvalidArgument for a format that we do not write, or that the manifest's form cannot describe."""
     if compression not in COMPRESSIONS:
         raise InvalidArgument(f'unknown compression format "{compression}"', hint=f"one of {', '.join(COMPRESSIONS)}")
-    if compression == "zstd:chunked" and form == "v2s2":
-        raise InvalidArgument("zstd:chunked layers need annotations, which Docker's manifests have not", hint="push with --format oci")
+    if compression.startswith("zstd") and form == "v2s2":
+        raise InvalidArgument(f"Docker's manifests do not know layers compressed with {compression}", hint="push with --format oci")
 
 
 def _check_unsigned(engine: Engine, image: Image) -> None:

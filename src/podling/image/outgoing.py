@@ -30,8 +30,8 @@ class Form(Record):
 
     @property
     def needs_oci(self) -> bool:
-        """Whether Docker's manifests, which have no annotations, cannot describe it."""
-        return self.compression == CHUNKED or bool(self.recipients)
+        """Whether Docker's manifests cannot describe it: they know no zstd and have no annotations."""
+        return self.compression.startswith("zstd") or bool(self.recipients)
 
     def encrypts(self, number: int, total: int) -> bool:
         """Whether this one of so many layers is encrypted."""

@@ -34,7 +34,7 @@ WORKERS = 2
 FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
 PLAIN = Form(compression="")
 _OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_DIR_VERSION = b"Directory Transport Version: 1.1\n"
+DIR_VERSION = b"Directory Transport Version: 1.1\n"
 
 
 class Content(Record):
@@ -97,7 +97,7 @@ class Export:
         """Write the members as a tar; "-" is standard output."""
         placed, total = layout(members)
         self._begin()
-        if path == "-" or not _is_new_file(path):
+        if path == "-" or not is_new_file(path):
             fd = 1 if path == "-" else os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 for piece in sequence(placed, total, self.tar):
@@ -171,12 +171,7 @@ class Export:
             raise InvalidArgument("a directory holds one image only", hint="use --format docker-archive or oci-archive")
         files.make_directories(f"{path}/blobs/sha256" if oci else path, 0o755)
         blobs = f"{path}/blobs/sha256" if oci else path
-        self._begin()
-
-        def task(number: int, tell: Callable[..., None]) -> list[Any]:
-            return _write_layer(form.blob(self.tar(number), number, len(self.layers)), blobs, tell)
-
-        written = self._work(task)
+        written = self._write_layers(blobs, form)
         if oci:
             self._finish_layout(path, blobs, written, form)
         else:
@@ -185,20 +180,32 @@ class Export:
             described = self._described(content, written, form, docker=docker)
             files.write_atomic(f"{path}/{_hex(described.config.digest)}", content.config, 0o644)
             files.write_atomic(f"{path}/manifest.json", manifest.build(described), 0o644)
-            files.write_atomic(f"{path}/version", _DIR_VERSION, 0o644)
+            files.write_atomic(f"{path}/version", DIR_VERSION, 0o644)
+
+    def write_image(self, blobs: str, form: Form, *, oci: bool) -> tuple[bytes, str]:
+        """Write one image's layers and configuration into a directory, under their digests; (its manifest, the media type of that)."""
+        content, written = self.contents[0], self._write_layers(blobs, form)
+        described = self._described(content, written, form, docker=not oci and content.image.media_type != manifest.OCI_MANIFEST)
+        files.write_atomic(f"{blobs}/{_hex(described.config.digest)}", content.config, 0o644)
+        return manifest.build(described), described.media_type
+
+    def _write_layers(self, blobs: str, form: Form) -> list[Any]:
+        self._begin()
+
+        def task(number: int, tell: Callable[..., None]) -> list[Any]:
+            return _write_layer(form.blob(self.tar(number), number, len(self.layers)), blobs, tell)
+
+        return self._work(task)
 
     def _finish_layout(self, path: str, blobs: str, written: list[Any], form: Form) -> None:
-        entries = _known_entries(path)
+        entries = []
         for content in self.contents:
             described = manifest.build(self._described(content, written, form, docker=False))
             for data in (content.config, described):
                 files.write_atomic(f"{blobs}/{_hex(digests.digest_of(data))}", data, 0o644)
-            for name in content.names or ("",):
-                entries = [entry for entry in entries if not name or entry.annotations.get(manifest.REF_NAME) != name]
-                entries.append(Descriptor(media_type=manifest.OCI_MANIFEST, digest=digests.digest_of(described),
-                                          size=len(described), annotations={manifest.REF_NAME: name} if name else {}))
-        files.write_atomic(f"{path}/oci-layout", _OCI_LAYOUT, 0o644)
-        files.write_atomic(f"{path}/index.json", manifest.build_index(entries, media_type=""), 0o644)
+            entries += [Descriptor(media_type=manifest.OCI_MANIFEST, digest=digests.digest_of(described), size=len(described),
+                                   annotations={manifest.REF_NAME: name} if name else {}) for name in content.names or ("",)]
+        write_index(path, entries)
 
     def _described(self, content: Content, written: list[Any], form: Form, *, docker: bool) -> Manifest:
         numbers = [self.number[layer.diff_id] for layer in content.layers]
@@ -237,6 +244,29 @@ def _write_layer(blob: Blob | Encrypted, directory: str, tell: Callable[..., Non
     return [digester.digest, digester.size, blob.annotations]
 
 
+def write_index(path: str, new: list[Descriptor]) -> None:
+    """Make a directory with blobs an OCI layout; what it names already stays, but for the names that are given anew."""
+    names = {entry.annotations.get(manifest.REF_NAME, "") for entry in new} - {""}
+    entries = [entry for entry in _known_entries(path) if entry.annotations.get(manifest.REF_NAME, "") not in names]
+    files.write_atomic(f"{path}/oci-layout", _OCI_LAYOUT, 0o644)
+    files.write_atomic(f"{path}/index.json", manifest.build_index([*entries, *new], media_type=""), 0o644)
+
+
+def write_archive(path: str, members: list[Planned], content: Callable[[int], Iterator[bytes]]) -> None:
+    """A new tar at ``path``; ``content(layer)`` gives what is not in the members themselves."""
+    aside = f"{path}.{files.unique_name()}"
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        for piece in sequence(*layout(members), content):
+            files.write_all(fd, piece)
+        os.rename(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+    finally:
+        os.close(fd)
+
+
 def _known_entries(path: str) -> list[Descriptor]:
     """What an index.json that is there names already."""
     try:
@@ -247,7 +277,7 @@ def _known_entries(path: str) -> list[Descriptor]:
     return list(parsed.manifests) if isinstance(parsed, manifest.Index) else []
 
 
-def _is_new_file(path: str) -> bool:
+def is_new_file(path: str) -> bool:
     """Whether a regular file is to be made; False for a pipe or a device that is there."""
     try:
         mode = os.stat(path).st_mode

@@ -517,6 +517,24 @@ def test_lists_are_signed_with_their_images(signed: Signed) -> None:
     signed.podling("rmi", "localhost:5000/list-alone:1", "list")
 
 
+def test_artifacts_are_signed_and_asked_for_signatures(signed: Signed) -> None:
+    signed.world.path("/run/file").write_text("content")
+    signed.podling("artifact", "add", "localhost:5000/art:1", "/run/file")
+    signed.podling("artifact", "add", "localhost:5000/art:bare", "/run/registry-5000.yml")
+    push = ("artifact", "push", "-q", "--tls-verify=false")
+    signed.podling(*push, "--sign-by", signed.dev.mail, "localhost:5000/art:1", key=signed.dev)
+    signed.podling(*push, "localhost:5000/art:bare")
+    signed.podling("artifact", "rm", "-a")
+    signed.require()
+    signed.podling("artifact", "pull", "-q", "--tls-verify=false", "localhost:5000/art:1")
+    refused = signed.podling("artifact", "pull", "-q", "--tls-verify=false", "localhost:5000/art:bare", check=False)
+    assert "A signature was required, but no signature exists" in refused.stderr
+    signed.require(key=signed.other.public)
+    refused = signed.podling("artifact", "pull", "-q", "--tls-verify=false", "localhost:5000/art:1", check=False)
+    assert "Invalid GPG signature" in refused.stderr
+    signed.podling("artifact", "rm", "-a")
+
+
 def test_only_what_is_signed_is_read(signed: Signed) -> None:
     """However signed and unsigned packets are put together, gpg's answer is what was signed, or it is refused."""
     evil, said = b"evil", b"signed"

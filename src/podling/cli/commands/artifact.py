@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.cli import output
+from podling.cli import output, signing
 from podling.cli.commands.container_values import seconds
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
@@ -76,7 +76,7 @@ def _transfer(context: Context, said: dict[str, Any]) -> ArtifactTransfer:
 
     rest = dict(said)
     return ArtifactTransfer(progress=reporter(context, quiet=rest.pop("quiet", False)), registry=registry_options(rest),
-                            digest_file=rest.get("digestfile", ""))
+                            digest_file=rest.get("digestfile", ""), signing=signing.signing_options(context, rest))
 
 
 def pull(context: Context, said: dict[str, Any], args: list[str]) -> None:
@@ -147,8 +147,7 @@ PULL = Command(
 PUSH = Command(
     "push", "[options] ARTIFACT.", "Push an OCI artifact", "Push an OCI artifact from local storage to an image registry",
     (*_REACH, Flag("--digestfile", help="Write the digest of the pushed image to the specified file", complete="files"),
-     Flag("--sign-by", refused="yet"), Flag("--sign-by-sigstore", refused="yet"),
-     Flag("--sign-by-sigstore-private-key", refused="yet"), Flag("--sign-passphrase-file", refused="yet")),
+     *signing.FLAGS),
     push, args=(1, 1, ""), examples=("{} quay.io/myimage/myartifact:latest",),
 )
 RM = Command(

@@ -79,6 +79,8 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
         raise InvalidArgument(f'unknown format "{form}". Choose on of the supported formats: "oci", "v2s2"')
     options = image_lists.PushListOptions(
         all=said.get("all", True), format=form, compression_format=said.get("compression_format", ""),
+        compression_level=said.get("compression_level"), force_compression=said.get("force_compression", False),
+        add_compression=tuple(said.get("add_compression", ())),
         digest_file=said.get("digestfile", ""), remove=said.get("rm", False), registry=registry_options(dict(said)),
         signing=signing.signing_options(context, dict(said)),
         progress=reporter(context, quiet=said.get("quiet", False)))
@@ -160,8 +162,13 @@ PUSH = Command(
     "push", "[options] LIST DESTINATION", "Push a manifest list or image index to a registry",
     "Pushes manifest lists and image indexes to registries.",
     (
+        Flag("--add-compression", help="add instances with selected compression while pushing", kind="slice",
+             choices=("gzip", "zstd", "zstd:chunked")),
         Flag("--all", help="also push the images in the list", kind="bool", default_text="true"), *_REGISTRY,
         Flag("--compression-format", help="compression format to use", choices=("gzip", "zstd", "zstd:chunked")),
+        Flag("--compression-level", help="compression level to use", kind="int"),
+        Flag("--force-compression", kind="bool",
+             help="Use the specified compression algorithm even if the destination contains a differently-compressed variant already"),
         Flag("--digestfile", help="after copying the image, write the digest of the resulting digest to the file", complete="files"),
         Flag("--format", "-f", "manifest type (oci or v2s2) to attempt to use when pushing the manifest list (default is manifest "
              "type of source)"),
@@ -170,7 +177,7 @@ PUSH = Command(
         Flag("--rm", help="remove the manifest list if push succeeds", kind="bool"),
         Flag("--purge", "-p", kind="bool", into="rm", hidden=True),
         *signing.FLAGS,
-        Flag("--add-compression", kind="slice", refused="yet"), _TLS,
+        _TLS,
     ),
     push, args=(1, 2, ""), complete="images", examples=("{} mylist:v1.11 docker://quay.io/myuser/image:v1.11",),
 )
