@@ -243,8 +243,12 @@ def remove(where: AuthFiles, key: str) -> None:
 
 
 def remove_all(where: AuthFiles) -> None:
-    """Forget every login in the written file, and in the helpers that it names."""
+    """Forget every login in the written file, in the helpers that it names for registries, and in those of registries.conf."""
     content = read(where.main)
+    for helper in where.helpers:
+        if helper != AUTH_FILES:
+            for server in _listed(helper):
+                _run_helper(helper, "erase", server.encode())
     for registry in content.get("credHelpers") or {}:
         if ask_helper(_helper_for(content, registry), registry) is not None:
             _run_helper(_helper_for(content, registry), "erase", registry.encode())
@@ -293,6 +297,17 @@ def ask_helper(helper: str, server: str) -> Credentials | None:
     if user == _TOKEN_USER:
         return Credentials(identity_token=secret, source=f"docker-credential-{helper}")
     return Credentials(username=user, password=secret, source=f"docker-credential-{helper}") if user or secret else None
+
+
+def _listed(helper: str) -> list[str]:
+    """The servers that a helper has logins for."""
+    try:
+        answer = jsontext.loads(_run_helper(helper, "list", b"").stdout)
+    except ValueError as error:
+        raise Corrupt(f"docker-credential-{helper} gave something else than a list of logins") from error
+    if not isinstance(answer, dict):
+        raise Corrupt(f"docker-credential-{helper} gave something else than a list of logins")
+    return list(answer)
 
 
 def _run_helper(helper: str, action: str, text: bytes, *, check: bool = True, secret: str = "") -> process.Completed:

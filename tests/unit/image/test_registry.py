@@ -163,7 +163,7 @@ def test_a_refusal_tells_how_to_log_in(server: HostileRegistry, client: Registry
     with pytest.raises(Unauthorized) as failure:
         client.manifest("some/thing", "1")
     assert explain(failure.value).endswith("denied: this is private (status 401)")
-    assert hints(failure.value) == [f"podling login {server.host}"]
+    assert hints(failure.value) == [f"log in with 'podling login {server.host}'"]
 
 
 def test_a_fault_of_the_registry_is_tried_again(server: HostileRegistry, client: Registry) -> None:

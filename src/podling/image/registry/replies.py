@@ -15,7 +15,7 @@ ERROR_LIMIT = 64 << 10
 
 # Docker's and OCI's error codes with the message that says no more than the code.
 _PLAIN_MESSAGES = {
-    "UNAUTHORIZED": "authentication required", "MANIFEST_UNKNOWN": "manifest unknown",
+    "MANIFEST_UNKNOWN": "manifest unknown",
     "DENIED": "requested access to the resource is denied", "TOOMANYREQUESTS": "too many requests",
     "BLOB_UNKNOWN": "blob unknown to registry", "UNSUPPORTED": "the operation is unsupported",
 }
@@ -38,12 +38,12 @@ def reply_error(answer: Answer, registry: str = "") -> RegistryError:
     status = answer.status
     text = _words(status, body)
     if status in (401, 403):
-        return Unauthorized(text, hint=f"podling login {registry}" if registry else None)
+        return Unauthorized(text, hint=f"log in with 'podling login {registry}'" if registry else None)
     if status == 404:
         return NotInRegistry(text)
     if status == 429:
         error = TooManyRequests(f"too many requests to registry: {text}",
-                                hint=f"podling login {registry} may raise the limit" if registry else None)
+                                hint=f"'podling login {registry}' may raise the limit" if registry else None)
         error.wait = _retry_after(answer)
         return error
     return Passing(text) if status in _PASSING else RegistryError(text)
