@@ -2,7 +2,7 @@
 
     from podling import libraries
     libraries.add_site_packages()
-    import urllib3
+    import yaml
 
 No ``.pth`` file is read and no hook of another package runs: those cost tens of milliseconds, and run as root.
 """

@@ -67,7 +67,7 @@ def test_faces_know_the_engine_alone(path: Path) -> None:
 
 @pytest.mark.parametrize(("module", "door"), [
     ("ctypes", "podling.linux.syscalls"), ("_ctypes", "podling.linux.syscalls"), ("subprocess", "nobody"),
-    ("_posixsubprocess", "podling.linux.process"), ("_sqlite3", "podling.sqlite"), ("urllib3", "podling.image.registry"),
+    ("_posixsubprocess", "podling.linux.process"), ("_sqlite3", "podling.sqlite"), ("http", "podling.image.registry"),
     ("tomllib", "podling.config"), ("yaml", "podling.config"), ("cryptography", ("podling.image.signatures", "podling.image.encryption")),
     ("nacl", "podling.image.signatures"),
 ])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+TEMPORARY = "/run/temporary"                   # its own: other tests work in /tmp beside these
 PUSH = ("push", "-q", "--tls-verify=false", "--remove-signatures")
 STAGING = "/var/lib/containers/sigstore"
 LOOKASIDE = f"default-docker:\n  sigstore: http://localhost:8000\n  sigstore-staging: file://{STAGING}\n"
@@ -28,6 +29,7 @@ class Signed:
         self.world = world
         self.archive = str(busybox)
         self.servers = [world_registry(world), web_server(world, STAGING)]
+        world.path(TEMPORARY).mkdir()
         self.dev = GpgHome(world, "dev")
         self.other = GpgHome(world, "other", mail="other@example.org")
         conf = world.path("/etc/containers/registries.conf.d/local.conf")
@@ -47,7 +49,7 @@ class Signed:
             server.wait(10)
 
     def podling(self, *argv: str, check: bool = True, key: GpgHome | None = None):
-        return self.world.run("podling", *argv, check=check, env=key.env if key else {})
+        return self.world.run("podling", *argv, check=check, env={"TMPDIR": TEMPORARY, **(key.env if key else {})})
 
     def push(self, name: str, *options: str) -> str:
         """Push an image signed by the first key; the digest."""
@@ -73,7 +75,7 @@ class Signed:
         assert done.returncode == 125, done.stdout + done.stderr
         assert done.stdout == ""
         assert self.state() == before
-        assert not list(self.world.path("/tmp").glob("podling-gpg-*"))
+        assert not list(self.world.path(TEMPORARY).iterdir())
         return done.stderr.partition("Error: ")[2]
 
     def state(self) -> object:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
+import http.client
 import os
+import select
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
-from podling import __version__, libraries
+from podling import __version__
 from podling.errors import InvalidArgument, RegistryError, Unsupported, describe
 from podling.record import Record
 
-libraries.add_site_packages()
-
-import urllib3  # noqa: E402
-from urllib3 import exceptions as faults  # noqa: E402
-
-urllib3.disable_warnings(faults.InsecureRequestWarning)  # who says --tls-verify=false knows
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+    import ipaddress
+    from collections.abc import Callable, Iterable, Mapping
+    from urllib.parse import SplitResult
 
 CERTIFICATE_DIRECTORIES = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
 CONNECTIONS = 8
@@ -49,22 +45,28 @@ class ConnectionFault(RegistryError):
 
 
 class Answer:
-    """What a server answered: its status and headers; the body is read as it comes."""
+    """What a server answered: its status and headers; the body is read as it comes.
 
-    def __init__(self, response: urllib3.response.BaseHTTPResponse, what: str, patience: Patience) -> None:
+    ``release`` is called once the body was read to its end: the connection serves the next request.
+    """
+
+    def __init__(self, response: http.client.HTTPResponse, what: str, patience: Patience, release: Callable[[bool], None]) -> None:
         self._response = response
         self._what = what
         self._patience = patience
+        self._release: Callable[[bool], None] | None = release
         self._received = 0
         self.status = response.status
+        if response.isclosed():
+            self._let_go(usable=not response.will_close)
 
     def header(self, name: str) -> str:
         """A header's value, "" where it is absent."""
-        return self._response.headers.get(name) or ""
+        return self._response.getheader(name) or ""
 
     def headers(self, name: str) -> list[str]:
         """The values of a header that may be repeated."""
-        return list(self._response.headers.getlist(name))
+        return [str(value) for value in self._response.headers.get_all(name) or ()]
 
     @property
     def length(self) -> int | None:
@@ -76,11 +78,15 @@ class Answer:
         """Up to ``size`` bytes of the body, b"" at its end; ConnectionFault where the connection breaks."""
         try:
             data = self._response.read(size)
-        except (faults.HTTPError, OSError) as error:
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            self.close()
             raise fault(error, self._what, self._patience) from None
         self._received += len(data)
-        if not data and self._response.length_remaining:
+        if not data and self._response.length:
+            self.close()
             raise ConnectionFault(f"{self._what}: the answer ended after {self._received} of {self.length} bytes")
+        if not data or self._response.isclosed():
+            self._let_go(usable=not self._response.will_close)
         return data
 
     def body(self, limit: int) -> bytes:
@@ -90,13 +96,31 @@ class Answer:
             body += data
         if len(body) > limit:
             self.close()
-        else:
-            self._response.release_conn()  # the connection serves the next request
         return bytes(body)
 
     def close(self) -> None:
         """Give up what is unread, and the connection."""
         self._response.close()
+        self._let_go(usable=False)
+
+    def _let_go(self, *, usable: bool) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release(usable)
+
+
+class _Route(Record):
+    """How a server is reached: its scheme, name and port, by way of a proxy's URL or directly ("")."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: str = ""
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether the proxy only passes bytes on."""
+        return bool(self.proxy) and self.scheme == "https"
 
 
 class Connection:
@@ -108,7 +132,7 @@ class Connection:
         self.patience = patience or Patience()
         self._certificates = cert_dir or certificate_directory(host)
         self._env = os.environ if env is None else env
-        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._idle: dict[_Route, list[http.client.HTTPConnection]] = {}
         self._context: ssl.SSLContext | None = None      # made once: a forked process opens its own connections with it
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -116,47 +140,109 @@ class Connection:
     def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None = None) -> Answer:
         """Send one request and return the answer with its body unread; ConnectionFault where there is none."""
         what = f'{method.capitalize()} "{_shown(url)}"'
-        pool = self._pool(url)
-        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        chunked = body is not None and not isinstance(body, bytes)
+        route, target = self._route(url)
+        connection = self._take(route, what)
+        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **_proxy_login(route), **headers}
         try:
-            response = pool.urlopen(method, url, headers=sent, body=body, chunked=chunked, retries=False, redirect=False,
-                                    preload_content=False, decode_content=False)
-        except (faults.HTTPError, OSError) as error:
+            try:
+                connection.request(method, target, body=body, headers=sent, encode_chunked=not (body is None or isinstance(body, bytes)))
+            except BrokenPipeError:
+                pass                         # it has heard enough: its answer says why
+            response = connection.getresponse()
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            connection.close()
             raise fault(error, what, self.patience) from None
-        return Answer(response, what, self.patience)
+        except BaseException:
+            connection.close()
+            raise
+        return Answer(response, what, self.patience, lambda usable: self._give_back(route, connection, usable=usable))
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        """The pool for a URL: by way of a proxy, or direct."""
-        proxy, secure = proxy_for(url, self._env), url.startswith("https:")
+    def _route(self, url: str) -> tuple[_Route, str]:
+        """How to reach a URL's server, and what to ask it for."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise ConnectionFault(f'"{_shown(url)}": {error}', passing=False) from None
+        if not parts.hostname:
+            raise ConnectionFault(f'"{_shown(url)}": it names no host', passing=False)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        route = _Route(scheme=parts.scheme, host=parts.hostname, port=port, proxy=proxy_for(url, self._env))
+        if route.proxy and not route.is_tunnel:
+            target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
+        return route, target
+
+    def _take(self, route: _Route, what: str) -> http.client.HTTPConnection:
+        """A connection that waits for a request, or a new one."""
         with self._lock:
             if self._owner != os.getpid():
-                self._pools, self._owner = {}, os.getpid()
-            pool = self._pools.get((proxy, secure))
-            if pool is None:
-                pool = self._pools[proxy, secure] = self._open_pool(proxy, secure)
-            return pool
+                self._idle, self._owner = {}, os.getpid()
+            while idle := self._idle.get(route):
+                connection = idle.pop()
+                if _is_silent(connection):
+                    return connection
+                connection.close()
+        connection = self._new(route)
+        try:
+            connection.connect()
+        except (http.client.HTTPException, OSError) as error:
+            connection.close()
+            raise _connect_fault(error, f"{what}: proxyconnect" if route.proxy else what, self.patience) from None
+        connection.sock.settimeout(self.patience.read)
+        return connection
 
-    def _open_pool(self, proxy: str, secure: bool) -> urllib3.PoolManager:
-        timeout = urllib3.Timeout(connect=self.patience.connect, read=self.patience.read)
-        options: dict[str, Any] = {"num_pools": CONNECTIONS, "maxsize": CONNECTIONS, "timeout": timeout}
-        if secure:  # reading the system's certificates takes 20 ms, and plain HTTP needs none
-            if self._context is None:
+    def _new(self, route: _Route) -> http.client.HTTPConnection:
+        nearest = urlsplit(route.proxy) if route.proxy else None
+        host, port = (nearest.hostname or "", nearest.port or 80) if nearest else (route.host, route.port)
+        if route.scheme == "http" and (nearest is None or nearest.scheme == "http"):
+            return http.client.HTTPConnection(host, port, timeout=self.patience.connect)
+        if nearest is not None and nearest.scheme == "https" and route.is_tunnel:
+            raise Unsupported("HTTPS by way of a proxy that itself speaks HTTPS is not supported",
+                              hint="name the proxy as http://... in HTTPS_PROXY, or the registry in NO_PROXY")
+        with self._lock:
+            if self._context is None:        # reading the system's certificates takes 20 ms, and plain HTTP needs none
                 self._context = tls_context(self._certificates, self.insecure)
-            options["ssl_context"] = self._context
-        if not proxy:
-            return urllib3.PoolManager(**options)
-        parts = urlsplit(proxy)
-        if parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
-        return urllib3.ProxyManager(proxy, **options)
+        connection = http.client.HTTPSConnection(host, port, timeout=self.patience.connect, context=self._context)
+        if nearest is not None:
+            connection.set_tunnel(route.host, route.port, _login_of(nearest))
+        return connection
+
+    def _give_back(self, route: _Route, connection: http.client.HTTPConnection, *, usable: bool) -> None:
+        with self._lock:
+            idle = self._idle.setdefault(route, [])
+            if usable and self._owner == os.getpid() and len(idle) < CONNECTIONS:
+                idle.append(connection)
+                return
+        connection.close()
 
     def close(self) -> None:
         """Close all connections."""
         if self._owner == os.getpid():
-            for pool in self._pools.values():
-                pool.clear()
+            for idle in self._idle.values():
+                for connection in idle:
+                    connection.close()
+            self._idle.clear()
+
+
+def _is_silent(connection: http.client.HTTPConnection) -> bool:
+    """Whether an idle connection is still open: one that can be read from was closed by the other side."""
+    if connection.sock is None:
+        return False
+    waiting = select.poll()
+    waiting.register(connection.sock, select.POLLIN)
+    return not waiting.poll(0)
+
+
+def _login_of(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode('ascii')}"}
+
+
+def _proxy_login(route: _Route) -> dict[str, str]:
+    """The header for a proxy that sees the request itself."""
+    return _login_of(urlsplit(route.proxy)) if route.proxy and not route.is_tunnel else {}
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
@@ -164,39 +250,41 @@ class Connection:
 
 def fault(error: BaseException, what: str, patience: Patience) -> ConnectionFault:
     """The error for a request or a body that broke off."""
-    while isinstance(error, faults.ProxyError) and isinstance(getattr(error, "original_error", None), Exception):
-        what, error = f"{what}: proxyconnect", error.original_error
-    cause = error.__cause__ or error.__context__
-    if isinstance(error, faults.NewConnectionError):  # before the next: some versions of urllib3 take it for a time-out
-        if isinstance(cause, socket.gaierror):
-            return ConnectionFault(f"{what}: lookup failed: {describe(cause)}", passing=cause.errno == socket.EAI_AGAIN)
-        return ConnectionFault(f"{what}: connect: {describe(cause) if isinstance(cause, OSError) else error}")
-    if isinstance(error, faults.ConnectTimeoutError):
-        return ConnectionFault(f"{what}: no connection within {patience.connect:g} seconds")
-    if isinstance(error, faults.ReadTimeoutError):
+    if isinstance(error, TimeoutError):
         return ConnectionFault(f"{what}: nothing received for {patience.read:g} seconds")
-    if isinstance(error, (faults.SSLError, ssl.SSLError)):
-        return _tls_fault(error, cause, what)
-    if isinstance(error, (faults.LocationParseError, faults.InvalidHeader)):
+    if isinstance(error, ssl.SSLError):
+        return _tls_fault(error, what)
+    if isinstance(error, (http.client.InvalidURL, ValueError)):
         return ConnectionFault(f"{what}: {error}", passing=False)
-    inner = error.args[-1] if isinstance(error, faults.ProtocolError) and error.args else error
-    if isinstance(inner, faults.IncompleteRead):
-        return ConnectionFault(f"{what}: connection broke: the answer ended after {inner.partial} bytes")
-    words = describe(inner) if isinstance(inner, OSError) else str(inner)
-    return ConnectionFault(f"{what}: connection broke: {words[:200] or type(inner).__name__}")
+    if isinstance(error, http.client.IncompleteRead):
+        return ConnectionFault(f"{what}: connection broke: the answer ended early")
+    words = describe(error) if isinstance(error, OSError) and error.errno else str(error)
+    return ConnectionFault(f"{what}: connection broke: {words[:200] or type(error).__name__}")
 
 
-def _tls_fault(error: BaseException, cause: BaseException | None, what: str) -> ConnectionFault:
-    inner = next((found for found in (cause, *error.args, error) if isinstance(found, ssl.SSLError)), None)
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return ConnectionFault(f"{what}: tls: failed to verify certificate: {inner.verify_message}", passing=False,
+def _connect_fault(error: BaseException, what: str, patience: Patience) -> ConnectionFault:
+    """The error for a connection that could not be made."""
+    if isinstance(error, socket.gaierror):
+        return ConnectionFault(f"{what}: lookup failed: {describe(error)}", passing=error.errno == socket.EAI_AGAIN)
+    if isinstance(error, TimeoutError):
+        return ConnectionFault(f"{what}: no connection within {patience.connect:g} seconds")
+    if isinstance(error, ssl.SSLError):
+        return _tls_fault(error, what)
+    if isinstance(error, OSError) and error.errno:
+        return ConnectionFault(f"{what}: connect: {describe(error)}")
+    return ConnectionFault(f"{what}: {str(error)[:200] or type(error).__name__}")
+
+
+def _tls_fault(error: ssl.SSLError, what: str) -> ConnectionFault:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConnectionFault(f"{what}: tls: failed to verify certificate: {error.verify_message}", passing=False,
                                hint="put the registry's CA into /etc/containers/certs.d/HOST:PORT/ca.crt, or use --cert-dir or "
                                     "--tls-verify=false")
-    reason = getattr(inner, "reason", None) or ""
+    reason = error.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"):
         return ConnectionFault(f"{what}: http: server gave HTTP response to HTTPS client", passing=False,
                                hint="for a registry without TLS use --tls-verify=false, or insecure = true in registries.conf")
-    return ConnectionFault(f"{what}: tls: {reason.replace('_', ' ').lower() or inner or error}", passing=False)
+    return ConnectionFault(f"{what}: tls: {reason.replace('_', ' ').lower() or error}", passing=False)
 
 
 def _shown(url: str) -> str:
@@ -302,6 +390,8 @@ def _split_port(entry: str) -> tuple[str, str]:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress  # only where a proxy is named
+
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -309,6 +399,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _in_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, text: str) -> bool:
+    import ipaddress
+
     try:
         return address in ipaddress.ip_network(text, strict=False)
     except ValueError:
