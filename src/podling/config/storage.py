@@ -37,6 +37,8 @@ class StorageConf(Record):
     inodes: str = ""
     pull_options: dict[str, str] = {}
     root_auto_userns_user: str = ""          # whose subordinate ids --userns=auto gives root's containers
+    auto_userns_min_size: int = 1024         # and how many each of them gets
+    auto_userns_max_size: int = 65536
 
 
 _OPTIONS = {
@@ -52,6 +54,8 @@ _FIELDS = {
     "storage.options.additionallayerstores": ("additional_layer_stores", "texts"),
     "storage.options.pull_options": ("pull_options", "table"),
     "storage.options.root-auto-userns-user": ("root_auto_userns_user", "text"),
+    "storage.options.auto-userns-min-size": ("auto_userns_min_size", "natural"),
+    "storage.options.auto-userns-max-size": ("auto_userns_max_size", "natural"),
     **{f"storage.options.{name}": field for name, field in _OPTIONS.items()},
     **{f"storage.options.overlay.{name}": field for name, field in _OPTIONS.items()},
 }

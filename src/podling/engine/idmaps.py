@@ -45,6 +45,7 @@ class IdFacts(Record):
     used: tuple[tuple[Range, ...], tuple[Range, ...]] = ((), ())       # what other containers have of it
     accounts: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())       # ids that the image and the options name
     joined: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())         # maps of the namespace that is joined
+    sizes: tuple[int, int] = (1024, 65536)   # the smallest and the largest that auto gives by itself
     joined_id: str = ""                      # of the container whose namespace it is
 
 
@@ -107,7 +108,8 @@ def gather(engine: Engine, options: CreateOptions, surroundings: Surroundings) -
     if namespace.mode == "ns":
         return facts.replace(joined=maps_at(namespace.value))
     if namespace.mode == "auto":
-        return facts.replace(free=_free(engine, facts), used=_used(engine), accounts=_accounts(engine, options, surroundings))
+        return facts.replace(free=_free(engine, facts), used=_used(engine), accounts=_accounts(engine, options, surroundings),
+                             sizes=(engine.storage.auto_userns_min_size, engine.storage.auto_userns_max_size))
     if options.subuid_name or options.subgid_name:
         return facts.replace(named=(_subids(options.subuid_name or options.subgid_name or "", "uid"),
                                     _subids(options.subgid_name or options.subuid_name or "", "gid")))
@@ -246,7 +248,7 @@ def _auto(namespace: Namespace, facts: IdFacts) -> tuple[tuple[Span, ...], tuple
     said = idmaps.options(namespace.value)
     fixed = [idmaps.spans(said.get(name, ())) for name in ("uidmapping", "gidmapping")]
     # One size for both, as Podman has it: programs expect it.
-    size = int(said["size"][-1]) if "size" in said else idmaps.needed((*facts.accounts[0], *facts.accounts[1]))
+    size = int(said["size"][-1]) if "size" in said else idmaps.needed((*facts.accounts[0], *facts.accounts[1]), *facts.sizes)
     found = [idmaps.auto(free, used, size, spans) for free, used, spans in zip(facts.free, facts.used, fixed, strict=True)]
     return found[0], found[1]
 

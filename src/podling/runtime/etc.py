@@ -388,7 +388,12 @@ def make_working_directory(config: ContainerConfig, facts: Facts) -> None:
         raise InvalidArgument(f'workdir "{wanted}" exists on container {config.id}, but is not a directory')
     if not config.create_working_dir:
         raise InvalidArgument(f'workdir "{wanted}" does not exist on container {config.id}')
+    above, root = [path], (root_of(config.uid_map), root_of(config.gid_map or config.uid_map))
+    while not os.path.lexists(os.path.dirname(above[-1])):
+        above.append(os.path.dirname(above[-1]))
     files.make_directories(path, 0o755)
+    for directory in above[1:] if root != (0, 0) else ():
+        os.chown(directory, *root)
     os.chown(path, _outside(config.uid_map, facts.uid), _outside(config.gid_map or config.uid_map, facts.gid))
 
 

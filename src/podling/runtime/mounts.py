@@ -76,7 +76,7 @@ def _defaults(config: ContainerConfig, host: HostFacts) -> list[dict[str, Any]]:
 
 def _proc(config: ContainerConfig, restricted: bool) -> dict[str, Any]:
     if restricted and config.pid_ns.mode == "host":
-        return _mount("/proc", "bind", "/proc", ("rbind", "nosuid", "noexec", "nodev"))
+        return _mount("/proc", "bind", "/proc", ("rbind", "nosuid", "noexec", "nodev", "rw", "rprivate"))
     return _mount("/proc", "proc", "proc", config.security.proc_options or ("nosuid", "noexec", "nodev"))
 
 
@@ -114,7 +114,7 @@ def _pts(config: ContainerConfig, host: HostFacts) -> dict[str, Any]:
 
 def _mqueue(config: ContainerConfig, restricted: bool) -> dict[str, Any]:
     if restricted and config.ipc_ns.mode == "host":
-        return _mount("/dev/mqueue", "bind", "/dev/mqueue", ("bind", "nosuid", "noexec", "nodev"))
+        return _mount("/dev/mqueue", "bind", "/dev/mqueue", ("bind", "nosuid", "noexec", "nodev", "rw", "rprivate"))
     return _mount("/dev/mqueue", "mqueue", "mqueue", ("nosuid", "noexec", "nodev"))
 
 

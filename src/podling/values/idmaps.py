@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     Range = tuple[int, int]                  # first id, how many
 
 LARGEST = (1 << 32) - 1
-LEAST_AUTO, MOST_AUTO = 1024, 65536          # containers/storage: auto-userns-min-size and -max-size
 NOBODY = 65534
 
 
@@ -229,10 +228,10 @@ def nomap(count: int) -> tuple[Span, ...]:
     return ((0, 1, count),)
 
 
-def needed(ids: Iterable[int]) -> int:
+def needed(ids: Iterable[int], least: int, most: int) -> int:
     """How many ids ``auto`` gives a container whose accounts have these; nobody's is left out, as every image has it."""
     largest = max((number + 1 for number in ids if number != NOBODY), default=0)
-    return min(max(largest, LEAST_AUTO), MOST_AUTO)
+    return min(max(largest, least), most)
 
 
 def auto(available: Iterable[Range], used: Iterable[Range], size: int, fixed: Sequence[Span] = ()) -> tuple[Span, ...]:

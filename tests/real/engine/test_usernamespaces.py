@@ -143,6 +143,8 @@ def test_other_modes(shared_world: World, podling: Callable[..., str], runtime: 
     assert podling(*run, "--userns=keep-id", "bb", *show).split() == ["0", "0", "4294967295"]
     assert podling(*run, "--userns=keep-id:uid=7", "bb", "id", "-u") == "7\n"
     assert podling(*run, "--userns=host", "bb", *show).split() == ["0", "0", "4294967295"]
+    assert podling(*run, *MAP, "-u", "7:8", "-w", "/new/dir", "bb", "stat", "-c", "%u:%g", "/new", "/new/dir").split() == ["0:0", "7:8"]
+    assert "httpd" not in podling(*run, *MAP, "--pid", "host", "bb", "ps")       # binds /proc, whose mounts must not come back to the host
     assert podling(*run, "--subuidname", "containers", "bb", *show).split() == ["0", "1000000", "5000"]
     podling("--runtime", runtime, "run", "-d", "--name", "c", "--userns=auto", "bb", "sleep", "1000")
     own = podling("exec", "c", "readlink", "/proc/self/ns/user")

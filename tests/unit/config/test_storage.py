@@ -30,6 +30,8 @@ def test_values():
         imagestore = "/images"
         [storage.options]
         additionalimagestores = ["/usr/share/images", "$HOME/images"]
+        root-auto-userns-user = "storage"
+        auto-userns-min-size = 2048
         pull_options = {enable_partial_images = "true", use_hard_links = false}
         [storage.options.overlay]
         ignore_chown_errors = "false"
@@ -38,6 +40,7 @@ def test_values():
     ''')
     assert (found.driver, found.graphroot, found.runroot) == ("overlay", "/data/containers", "/run/c")
     assert found.image_store == "/images"
+    assert (found.root_auto_userns_user, found.auto_userns_min_size, found.auto_userns_max_size) == ("storage", 2048, 65536)
     assert found.additional_image_stores == ("/usr/share/images", "/home/a/images")
     assert found.pull_options == {"enable_partial_images": "true", "use_hard_links": "false"}
     assert (found.mount_options, found.mount_program) == ("nodev,metacopy=on", "/usr/bin/fuse-overlayfs")

@@ -57,8 +57,9 @@ def test_an_id_is_mapped_once() -> None:
 
 
 def test_auto_gives_what_is_free() -> None:
-    assert idmaps.needed((0, 2000, 65534)) == 2001
-    assert idmaps.needed((0,)) == 1024
+    assert idmaps.needed((0, 2000, 65534), 1024, 65536) == 2001
+    assert idmaps.needed((0,), 1024, 65536) == 1024
+    assert idmaps.needed((0, 70000), 1024, 65536) == 65536
     assert idmaps.texts(idmaps.auto([(500000, 4000)], [(500000, 1024)], 1024)) == ("0:501024:1024",)
     assert idmaps.texts(idmaps.auto([(1, 9000)], [], 3000, ((5, 1, 1),))) == ("0:2:5", "5:1:1", "6:7:2994")
     with pytest.raises(PodlingError, match="not enough unused IDs in user namespace"):
