@@ -329,7 +329,15 @@ def _connected_up(starting: Starting, facts: Facts) -> Facts:
     """The network, begun before the monitor, is waited for: both took their time side by side."""
     if starting.network is None:
         return facts
-    return facts.replace(network=starting.network.finish())
+    planned = dict(starting.network.planned)
+    found = starting.network.finish()
+    late = {name for name, status in found.items() if status.addresses and name in planned and not planned[name].addresses}
+    if late and starting.config.net_ns.mode == "bridge":        # by DHCP: nobody knew them when the files were written
+        from podling.runtime import live_etc
+
+        for name in late:
+            live_etc.joined(starting.config, starting.run, found[name], [found[other] for other in found if other != name])
+    return facts.replace(network=found)
 
 
 def _nothing_down(engine: Engine, config: ContainerConfig) -> None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 
 from podling import jsontext, log
-from podling.errors import PodlingError, explain
-from podling.linux import files, mounts, netlink, process, rtnetlink
-from podling.network import dns, hostside, namespaces, plan
-from podling.network.networks import to_json
+from podling.errors import PodlingError, Unsupported, explain
+from podling.linux import files, mounts, netlink, process, rootless, rtnetlink
+from podling.network import dhcp, dns, hostside, namespaces, outward, plan
+from podling.network.networks import from_json, to_json
 from podling.network.programs import find_helper
 
 TYPE_CHECKING = False
@@ -44,6 +44,7 @@ class Pending:
         self._child: process.Child | None = None
         self._runroot = runroot
         self._bridges = tuple(each.network.interface for each in joined if each.network.driver == "bridge")
+        self.host = "" if self._bridges else next(iter(outward.outward_addresses()), "none")      # a gateway is somebody else then
 
     def begin(self, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> None:
         """Start netavark; its request is on disk before."""
@@ -96,13 +97,35 @@ def _pin(bridges: Iterable[str], runroot: str) -> None:
 def begin(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, ports: tuple[PortMapping, ...], *,
           conf: ContainersConf, runroot: str, servers: tuple[str, ...] = ()) -> Pending:
     """Start netavark for these networks of a container whose namespace is there."""
+    _check_parents(joined, runroot)
     pending = Pending(config.id, joined, runroot)
     try:
+        networks = [each.network.name for each in joined if dhcp.gives(each.network)]
+        if networks:
+            dhcp.prepare(networks, conf)
         pending.begin(netns, _request(config, joined, ports, servers), conf, runroot)
     except BaseException:
         pending.abandon()
         raise
     return pending
+
+
+def _check_parents(joined: tuple[Joined, ...], runroot: str) -> None:
+    """The interfaces that macvlan and ipvlan networks share are there; Unsupported, PodlingError."""
+    for network in (each.network for each in joined if each.network.driver in ("macvlan", "ipvlan")):
+        parent = network.interface
+        if parent and namespaces.inside(hostside.netns_of(runroot), lambda parent=parent: _is_there(parent)):  # type: ignore[misc]
+            continue
+        if rootless.owner():
+            raise Unsupported(f"network {network.name}: the driver {network.driver} needs root: an ordinary user's networks are apart from "
+                              f"the host's interfaces{f', {parent} too' if parent else ''}", hint="use a bridge network, or run it as root")
+        if parent:
+            raise PodlingError(f"network {network.name}: its parent interface {parent} does not exist", hint="see 'ip link'")
+
+
+def _is_there(interface: str) -> bool:
+    with netlink.Connection(netlink.ROUTE) as route:
+        return rtnetlink.find_link(route, interface) is not None
 
 
 def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -> PodlingError | None:
@@ -268,6 +291,7 @@ def _tear_down(kept: str, netns: str, conf: ContainersConf, runroot: str, *, onl
 
 def _call(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> PodlingError | None:
     """Run netavark to its end; its failure, or None."""
+    _prepare_dhcp(verb, netns, request, conf)
     with _netavark(verb, netns, request, conf, runroot) as child:
         output, errors = _drain(child)
         if child.wait(_SECONDS) == 0:
@@ -301,6 +325,21 @@ def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersCo
         child.wait()
         raise
     return child
+
+
+def _prepare_dhcp(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf) -> None:
+    """The proxy may have been killed; what ends is given back."""
+    networks = [name for name, network in request["network_info"].items() if dhcp.gives(from_json(network))]
+    if not networks:
+        return
+    try:
+        dhcp.prepare(networks, conf)
+    except PodlingError as error:
+        log.debug(explain(error))                    # netavark says the same; whatever else there is to undo is undone
+    for name in networks if verb == "teardown" else ():
+        options = request["networks"][name]
+        if options.get("static_mac"):
+            dhcp.release(request["container_id"], options["static_mac"], options["interface_name"], netns)
 
 
 def _drain(child: process.Child) -> tuple[bytes, str]:

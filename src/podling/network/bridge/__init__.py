@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from podling.errors import PodlingError
 from podling.linux import process
-from podling.network import dns, firewall, namespaces, plan
+from podling.network import dhcp, dns, firewall, namespaces, plan
 from podling.network.bridge import links, members, sweeping
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ class Done:
 
 def drives(network: Network, conf: ContainersConf) -> bool:
     """Whether this driver sets the network up: a bridge whose addresses we choose, on a host whose firewall we can drive."""
-    if network.driver != "bridge" or conf.network_backend == "netavark" or network.ipam.get("driver") == "dhcp":
+    if network.driver != "bridge" or conf.network_backend == "netavark" or dhcp.gives(network):
         return False
     return firewall.usable(conf)
 
