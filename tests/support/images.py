@@ -139,6 +139,29 @@ def simple_image(*layers: dict[str, bytes], **options: object) -> TestImage:
     return TestImage([tar(layer) for layer in layers], **options)  # type: ignore[arg-type]
 
 
+def write_many_images(path: Path, count: int, layers: int = 10) -> None:
+    """A docker-archive with so many images of ten small layers, all but the topmost the same for all: localhost/many/iN:1."""
+    entries, written = [], set()
+    with tarfile.open(path, "w") as archive:
+        def add(name: str, content: bytes) -> None:
+            if name not in written:
+                written.add(name)
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+        for number in range(count):
+            tars = [tar({f"file{depth}": f"{number if depth == layers - 1 else 'shared'}".encode()}) for depth in range(layers)]
+            created = f"2024-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
+            config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "created": created,
+                                 "rootfs": {"type": "layers", "diff_ids": [sha256(layer) for layer in tars]}}).encode()
+            names = [sha256(layer)[7:] + ".tar" for layer in tars]
+            for name, content in zip([*names, sha256(config)[7:] + ".json"], [*tars, config], strict=True):
+                add(name, content)
+            entries.append({"Config": sha256(config)[7:] + ".json", "RepoTags": [f"localhost/many/i{number}:1"], "Layers": names})
+        add("manifest.json", json.dumps(entries).encode())
+
+
 # --- the big one ------------------------------------------------------------------------------------------------------
 
 BIG_LAYERS, BIG_FILES, BIG_BYTES = 8, 47_000, 480 << 20

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podling.engine.engine import Engine
     from podling.model import Image
+    from podling.store.images import RemovingSeveral
 
 LOCALHOST = "localhost"
 
@@ -121,12 +122,12 @@ def remove_image(engine: Engine, image: Image, *, force: bool, prune_parents: bo
     if force:
         for container_id in engine.images.containers_using(image.id):
             _remove_container(engine, container_id)
-    parent = ancestry.parent(engine.database, image.id) if prune_parents and not image.store else ""
+    parent = ancestry.nameless_parent(engine.database, image.id) if prune_parents and not image.store else ""
     _release_mount(engine, image, force=force)
     engine.images.remove(image)
     deleted = [image.id]
     while parent:
-        orphan, parent = engine.images.get(parent), ancestry.parent(engine.database, parent)
+        orphan, parent = engine.images.get(parent), ancestry.nameless_parent(engine.database, parent)
         if orphan.names or engine.images.containers_using(orphan.id) or ancestry.children(engine.database, orphan.id):
             break
         try:
@@ -161,16 +162,22 @@ def prune(engine: Engine, filters: dict[str, tuple[str, ...]], *, every: bool = 
     """Delete the images without a name, or with ``every`` all that no container uses; their ids."""
     wanted = dict(filters) if every else {**filters, "dangling": ("true",)}
     removed: list[str] = []
-    for listed in list_images(engine, {**wanted, "readonly": ("false",)}):
-        if listed.containers:
-            continue
-        try:
-            _release_mount(engine, listed.image, force=False)
-            engine.images.remove(listed.image)
-        except (InUse, NoSuchImage):
-            continue                             # another command took or removed it meanwhile
-        removed.append(listed.image.id)
+    with engine.images.removing_several():
+        for listed in list_images(engine, {**wanted, "readonly": ("false",)}):
+            if listed.containers:
+                continue
+            try:
+                _release_mount(engine, listed.image, force=False)
+                engine.images.remove(listed.image)
+            except (InUse, NoSuchImage):
+                continue                         # another command took or removed it meanwhile
+            removed.append(listed.image.id)
     return removed
+
+
+def removing_several(engine: Engine) -> RemovingSeveral:
+    """``with removing_several(engine):`` around the removal of many images."""
+    return engine.images.removing_several()
 
 
 def exit_code(errors: list[PodlingError]) -> int:

@@ -68,6 +68,23 @@ def parent(database: Database, image_id: str) -> str:
     return ""
 
 
+def nameless_parent(database: Database, image_id: str) -> str:
+    """As :func:`parent`, among the images without a name only, which are few: it does not look at the whole store."""
+    nameless = database.rows("SELECT id FROM images WHERE id NOT IN (SELECT image_id FROM image_names) AND id <> ?", image_id)
+    if not nameless:
+        return ""
+    histories, mine = _Histories(database), _chain(database, image_id)
+    for (other,) in nameless:
+        layers = _chain(database, other)
+        if (layers == mine or (mine and layers == mine[:-1])) and histories.is_child(other, image_id):
+            return str(other)
+    return ""
+
+
+def _chain(database: Database, image_id: str) -> tuple[int, ...]:
+    return tuple([layer for (layer,) in database.rows("SELECT layer_id FROM image_layers WHERE image_id = ? ORDER BY position", image_id)])
+
+
 def children(database: Database, image_id: str) -> list[str]:
     """Ids of the images that were built on this one in one step."""
     known = chains(database)

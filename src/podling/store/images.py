@@ -50,6 +50,8 @@ class Images:
         self.layer_store = layers
         self.stores = tuple(stores)
         self.short_names = short_names
+        self.collects_later = False          # see removing_several
+        self.has_left_something = False
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -425,9 +427,20 @@ class Images:
             raise InUse(f"image used by {users[0] if users else 'a container'}: image is in use by a container: consider "
                         "listing external containers and force-removing image",
                         hint="remove its containers first, or use --force") from None
+        self.has_left_something = True
+        if not self.collects_later:
+            self.collect_layers()
+
+    def collect_layers(self) -> None:
+        """Delete the layers that no image has any more."""
         from podling.store.garbage import collect_layers
 
         collect_layers(self.database, self.layer_store.graphroot)
+        self.has_left_something = False
+
+    def removing_several(self) -> RemovingSeveral:
+        """``with images.removing_several():`` -- what images leave behind that are removed inside is deleted once, at the end."""
+        return RemovingSeveral(self)
 
     @staticmethod
     def _writable(image: Image) -> None:
@@ -446,6 +459,21 @@ class Images:
         from podling.store.garbage import collect
 
         collect(self.database, self.layer_store.graphroot)
+
+
+class RemovingSeveral:
+    """Puts off the garbage collection, which looks at the whole store, until all images of one command are gone."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def __enter__(self) -> None:
+        self._images.collects_later = True
+
+    def __exit__(self, *_: object) -> None:
+        self._images.collects_later = False
+        if self._images.has_left_something:
+            self._images.collect_layers()
 
 
 def _at(repo_digest: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import pytest
 
 from podling.errors import InUse, InvalidArgument, NoSuchImage, PodlingError
 from podling.model import Platform
+from podling.store import ancestry
 from podling.store.images import StoredManifest
 from tests.support import archives
 from tests.support.archives import archive, directory, member
@@ -310,6 +311,33 @@ def test_removing_during_a_pull_leaves_the_layers_to_the_next_collection(images)
 
 
 # --- relations --------------------------------------------------------------------------------------------------------
+
+
+def test_many_images_go_without_a_look_at_the_whole_store_for_each(images):
+    layers = [layer(images, f"l{number}") for number in range(12)]
+    made = [make(images, number, f"localhost/n{number}:1", layers=(layers[number],)) for number in range(12)]
+    asked = []
+    images.database.connection.set_trace_callback(asked.append)
+    with images.removing_several():
+        for image in made[:10]:
+            assert ancestry.nameless_parent(images.database, image.id) == ""
+            images.remove(image)
+        assert len(os.listdir(images.layer_store.directory)) == 12
+    images.database.connection.set_trace_callback(None)
+    assert len(os.listdir(images.layer_store.directory)) == 2
+    assert sum("FROM layers" in statement for statement in asked) < 8
+    images.remove(made[10])
+    assert len(os.listdir(images.layer_store.directory)) == 1
+
+
+def test_the_nameless_parent_is_found(images):
+    one, two = layer(images, "one"), layer(images, "two")
+    steps = ({"created_by": "1"}, {"created_by": "2"})
+    base = make(images, 1, layers=(one,), history=steps[:1])
+    top = make(images, 2, "localhost/top:1", layers=(one, two), history=steps)
+    assert ancestry.nameless_parent(images.database, top.id) == base.id == images.parent(top)
+    images.tag(base, "localhost/base:1")
+    assert ancestry.nameless_parent(images.database, top.id) == ""
 
 
 def test_parents_and_children(images):

@@ -188,17 +188,18 @@ def rmi(context: Context, said: dict[str, Any], args: list[str]) -> int:
     work: list[Any] = list(args)
     if every:
         work = [listed.image for listed in image_list.list_images(engine, {"readonly": ("false",)}, every=True)]
-    for item in work:
-        try:
-            removed = (images.remove(engine, item, options) if isinstance(item, str)
-                       else images.remove_image(engine, item, force=options.force, prune_parents=False))
-        except PodlingError as error:
-            errors.append(error)
-            continue
-        for name in removed.untagged:
-            context.out.line(f"Untagged: {name}")
-        for image_id in removed.deleted:
-            context.out.line(f"Deleted: {image_id}")
+    with images.removing_several(engine):
+        for item in work:
+            try:
+                removed = (images.remove(engine, item, options) if isinstance(item, str)
+                           else images.remove_image(engine, item, force=options.force, prune_parents=False))
+            except PodlingError as error:
+                errors.append(error)
+                continue
+            for name in removed.untagged:
+                context.out.line(f"Untagged: {name}")
+            for image_id in removed.deleted:
+                context.out.line(f"Deleted: {image_id}")
     for failure in errors:
         context.note(f"Error: {explain(failure)}")
         for hint in hints(failure):
