@@ -17,7 +17,7 @@ from podling.linux import files, process, rootless
 from podling.linux.rtnetlink import bytes_of_mac
 from podling.linux.syscalls import BYTE_ORDER
 from podling.network import namespaces
-from podling.network.programs import find_helper
+from podling.network.programs import find_helper, search_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _start(program: str) -> None:
     os.makedirs(os.path.dirname(SOCKET), 0o755, exist_ok=True)
     scope = ["systemd-run", "-q", "--scope"] if os.path.isdir("/run/systemd/system") and process.find_program("systemd-run") else []
     pid = process.spawn([*scope, program, "dhcp-proxy", "--activity-timeout", str(_IDLE_SECONDS)],
-                        env={"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}, cwd="/", new_session=True)
+                        env={"PATH": search_path()}, cwd="/", new_session=True)
     deadline = time.monotonic() + _SECONDS
     while not _answers():
         ended, status = os.waitpid(pid, os.WNOHANG)

@@ -15,7 +15,7 @@ from podling.errors import PodlingError, Unsupported, explain
 from podling.linux import files, mounts, netlink, process, rootless, rtnetlink
 from podling.network import dhcp, dns, hostside, namespaces, outward, plan
 from podling.network.networks import from_json, to_json
-from podling.network.programs import find_helper
+from podling.network.programs import find_helper, search_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersCo
     host = hostside.netns_of(runroot)
     argv = [program, "--config", f"{runroot}/networks", "--rootless", "false", "--aardvark-binary",
             find_helper("aardvark-dns", conf, needed=False) or "aardvark-dns", verb, netns]
-    env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
+    env = {"PATH": search_path()}
     if conf.firewall_driver:
         env["NETAVARK_FW"] = conf.firewall_driver
     if conf.dns_bind_port:

@@ -19,6 +19,7 @@ from podling import log
 from podling.errors import PodlingError, explain
 from podling.linux import netlink, process
 from podling.linux.syscalls import BYTE_ORDER
+from podling.network import programs
 from podling.network.namespaces import inside
 
 # Marks of the forwarder's sockets: the container is in the same namespace, or behind a bridge. They have none of the bits that netavark
@@ -64,7 +65,7 @@ def _prepare_here() -> None:
 def track(netns: str) -> bool:
     """Have the connection tracker of the namespace mark answers to marked connections; False where it cannot."""
     try:
-        inside(netns, lambda: process.run(["nft", "-f", "-"], input=_TRACKING.encode(), timeout=30.0))
+        inside(netns, lambda: process.run([programs.find("nft") or "nft", "-f", "-"], input=_TRACKING.encode(), timeout=30.0))
     except (PodlingError, OSError) as error:
         log.debug(f"clients of bridged containers do not keep their addresses: {explain(error)}")
         return False

@@ -117,11 +117,12 @@ def test_low_ports_are_refused_with_what_allows_them(user: User) -> None:
 def test_what_is_killed_heals(user: User) -> None:
     user.podling("run", "-d", "--name", "w", "--network", "n1", "-p", "8080:80", "bb", *SERVE)
     user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
-    for word in ("slirp4netns --", "forwarder", "aardvark-dns --"):
+    words = ("slirp4netns --", "forwarder", "aardvark-dns --")
+    for word in words:
         assert processes(user, word), word
         for pid in processes(user, word):
             os.kill(pid, signal.SIGKILL)
-    user.world.wait_until(lambda: not processes(user, "forwarder"), "they end")
+    user.world.wait_until(lambda: not any(processes(user, word) for word in words), "they end")
     run = ("run", "--rm", "--network", "n1", "bb", "wget", "-qO-")
     assert user.podling(*run, "http://198.51.100.1/") == "outside\n"           # the next start heals the namespace
     user.podling("restart", "-t", "0", "w")
@@ -194,4 +195,21 @@ def test_unshare_enters_the_namespace(user: User) -> None:
     assert user.podling("unshare", "--rootless-netns", "cat", "/etc/resolv.conf") == "nameserver 10.0.2.3\n"
     user.podling("rm", "-f", "-t", "0", "w")
     assert user.podling("unshare", "--rootless-netns", "curl", "-s", "http://198.51.100.1/") == "outside\n"    # made for it alone
+    assert_nothing_left(user)
+
+
+@pytest.mark.parametrize("backend", ["", "netavark"])
+def test_without_the_administrators_programs_on_the_path(user: User, backend: str) -> None:
+    """Debian's ordinary users have no /usr/sbin on their $PATH, where nft and iptables are."""
+    user.world.path("/etc/containers/backend.conf").write_text(f'[network]\nnetwork_backend = "{backend}"\n' if backend else "",
+                                                               encoding="ascii")
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "CONTAINERS_CONF_OVERRIDE": "/etc/containers/backend.conf"}
+    user.podling("run", "-d", "--name", "w", "--network", "n1", "-p", "8080:80", "bb", *SERVE, env=env)
+    user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
+    run = ("run", "--rm", "--network", "n1", "bb", "wget", "-qO-")
+    assert user.podling(*run, "http://w/", env=env) == "hello\n"
+    assert user.podling(*run, "http://198.51.100.1/", env=env) == "outside\n"
+    assert user.world.run(*OUTSIDE, "curl", "-s", "--max-time", "5", "http://198.51.100.2:8080/").stdout == "hello\n"
+    user.world.wait_until(lambda: "198.51.100.1" in user.podling("logs", "w"), "the client's own address in the log")
+    user.podling("rm", "-f", "-t", "0", "w", env=env)
     assert_nothing_left(user)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from podling import log
 from podling.linux import process
 from podling.linux.netlink import NETFILTER, Connection, KernelRefused, Request, attributes, text
+from podling.network import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _dropping() -> list[tuple[str, str]]:
     """(program, chain) of those chains whose policy is to drop."""
     with Connection(NETFILTER) as netfilter:
         return [(program, chain) for family, program in _PROGRAMS for chain in ("FORWARD", "INPUT")
-                if _drops(netfilter, family, chain) and process.find_program(program)]
+                if _drops(netfilter, family, chain) and programs.find(program)]
 
 
 def _drops(netfilter: Connection, family: int, chain: str) -> bool:
@@ -77,10 +78,10 @@ def _drops(netfilter: Connection, family: int, chain: str) -> bool:
 
 
 def _has_rules(program: str, chain: str) -> bool:
-    listed = process.run([program, "-w", "-S", chain], check=False).stdout
+    listed = process.run([programs.find(program) or program, "-w", "-S", chain], check=False).stdout
     return b"-A " in listed
 
 
 def _program(program: str, *words: str) -> bool:
     """Whether iptables could."""
-    return process.run([program, "-w", *words], check=False).status == 0
+    return process.run([programs.find(program) or program, "-w", *words], check=False).status == 0

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 
 from podling.linux import process, rootless
+from podling.network import programs
 from podling.network.addresses import parse_subnet
 from podling.record import Record
 
@@ -62,7 +63,7 @@ _JUMPS = (
 
 def works() -> bool:
     """Whether the programs are there."""
-    return process.find_program("iptables-restore") is not None
+    return programs.find("iptables-restore") is not None
 
 
 def add(network: NetworkRules, forwards: Iterable[Forward]) -> None:
@@ -212,7 +213,7 @@ def _table(name: str, lines: list[str]) -> str:
 
 def _saved(version: int) -> dict[str, list[str]]:
     """table -> what iptables-save tells of it; nothing where this version of IP is not there."""
-    program = process.find_program("iptables-save" if version == 4 else "ip6tables-save")
+    program = programs.find("iptables-save" if version == 4 else "ip6tables-save")
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     done = process.run([program], check=version == 4, env=_environment()) if program else None
@@ -231,7 +232,7 @@ def _restore(version: int, text: str) -> None:
 
 def _environment() -> dict[str, str]:
     """The lock's usual place is root's."""
-    kept = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
+    kept = {"PATH": programs.search_path()}
     directory = os.environ.get("XDG_RUNTIME_DIR")
     if rootless.owner() and directory:
         kept["XTABLES_LOCKFILE"] = f"{directory}/podling-xtables.lock"

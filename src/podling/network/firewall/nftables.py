@@ -16,6 +16,7 @@ from podling import log
 from podling.errors import PodlingError
 from podling.linux import process
 from podling.linux.netlink import CREATE, NETFILTER, Connection, KernelRefused, Request, attribute, nested, text
+from podling.network import programs
 from podling.network.addresses import parse_address, parse_subnet
 from podling.network.firewall import hostfilter
 
@@ -102,7 +103,7 @@ _held: list[Connection] = []
 
 def works() -> bool:
     """Whether this kernel has nftables and the program is there."""
-    if process.find_program("nft") is None:
+    if programs.find("nft") is None:
         return False
     try:
         with Connection(NETFILTER) as netfilter:
@@ -123,7 +124,7 @@ def add(network: NetworkRules, forwards: Iterable[Forward]) -> None:
         except KernelRefused as error:
             if error.errno != _ENOENT:
                 raise
-            process.run(["nft", "-f", "-"], input=FRAME.encode())
+            process.run([programs.find("nft") or "nft", "-f", "-"], input=FRAME.encode())
             netfilter.transact(_SUBSYSTEM, requests)
     hostfilter.let_through(network)
 
