@@ -65,6 +65,7 @@ class HostileRegistry:
         self.script: dict[str, list[Reply]] = {}                        # "METHOD path-part" -> answers, one after the other
         self.requests: list[Request] = []
         self.no_ranges = False                                          # it sends whole blobs whatever is asked
+        self.one_range = False                                          # it knows no requests for several ranges
         self.lock = threading.Lock()
         owner = self
 
@@ -161,6 +162,11 @@ class HostileRegistry:
             body = reply.body or b""
         if reply.change is not None:
             body = reply.change(body)
+        if status == 200 and "," in request.headers.get("range", "") and not (reply.no_range or self.no_ranges or self.one_range):
+            parts = [(int(first), int(last)) for first, last in re.findall(r"(\d+)-(\d+)", request.headers["range"])]
+            status, headers["Content-Type"] = 206, "multipart/byteranges; boundary=frontier"
+            body = b"".join(b"\r\n--frontier\r\nContent-Type: x\r\nContent-Range: bytes %d-%d/%d\r\n\r\n%s" % (
+                first, last, len(body), body[first:last + 1]) for first, last in parts) + b"\r\n--frontier--\r\n"
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if status == 200 and wanted and not reply.no_range and not self.no_ranges:
             start, end = int(wanted[1]), min(int(wanted[2] or len(body)), len(body) - 1)

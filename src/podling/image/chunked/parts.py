@@ -81,6 +81,7 @@ class Window:
     def __init__(self, ranges: Ranges, wanted: list[tuple[int, int]]) -> None:
         self._ranges = ranges
         self._waiting = list(reversed(wanted))
+        ranges.announce(wanted)
         self._now = (0, 0)                   # what is left of the one that is being fetched
         self._coming: Iterator[bytes] = iter(())
         self._rest = b""                     # came and was not taken
@@ -101,6 +102,9 @@ class Window:
             continue
         self._now = (end, self._now[1])
         yield from self._pieces(end - start)
+        if end == self._now[1]:
+            for _ in self._coming:           # nothing, but its connection is free then
+                continue
 
     def _pieces(self, size: int) -> Iterator[bytes]:
         while size:
