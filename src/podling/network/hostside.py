@@ -71,6 +71,7 @@ def begin(user: str, *, conf: ContainersConf, runroot: str) -> Pending:
     joint = _joint(conf, runroot)
     pending = Pending(netns, joint)
     with _lock(runroot):
+        os.makedirs(_users(runroot), 0o700, exist_ok=True)         # now: whoever was last removes it
         os.close(os.open(f"{_users(runroot)}/{user}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             if not mounts.is_mounted(netns):
@@ -114,10 +115,10 @@ def _end(runroot: str) -> None:
     _end_programs(runroot)
     dns.forget_all(runroot=runroot)
     namespaces.delete(netns_of(runroot))
-    for path in (_tracks(runroot), _resolv_conf(runroot), *(f"{_users(runroot)}/{user}" for user in os.listdir(_users(runroot)))):
+    for path in (_tracks(runroot), _resolv_conf(runroot)):
         _forget(path)
     files.remove_tree(f"{runroot}/networks/bridges")          # what our driver has written of bridges that are gone now
-    os.rmdir(_users(runroot))
+    files.remove_tree(_users(runroot))
 
 
 def keep_clients(runroot: str) -> bool:
@@ -218,7 +219,7 @@ def _allow_forwarding() -> None:
 def _used(runroot: str) -> list[str]:
     """Who uses the namespace; processes that have ended are forgotten."""
     found = []
-    for user in os.listdir(_users(runroot)):
+    for user in os.listdir(_users(runroot)) if os.path.isdir(_users(runroot)) else ():
         word, _, rest = user.partition("-")
         if word == "process":
             pid, _, start = rest.partition("-")
@@ -237,7 +238,7 @@ def _forget(path: str) -> None:
 
 
 def _lock(runroot: str) -> Held:
-    os.makedirs(_users(runroot), 0o700, exist_ok=True)
+    os.makedirs(f"{runroot}/networks", 0o700, exist_ok=True)
     return Lock(f"{runroot}/networks/rootless-lock").exclusive()
 
 
