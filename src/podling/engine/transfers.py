@@ -219,6 +219,10 @@ def open_source(engine: Engine, place: Place) -> Source:
         return Directory(place)
     if place.transport == "containers-storage":
         return StorageSource(parse_store_place(place))
+    if place.transport == "docker-daemon":
+        from podling.image.daemon import DaemonImage  # an HTTP client
+
+        return DaemonImage(place, spool=spool)
     raise Unsupported(f"the transport {place.transport}: is not available yet")
 
 
@@ -397,6 +401,8 @@ def _push_name(image: Image, name: str) -> str:
 
 def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:
     names = (place.name,) if place.name else ()
+    if place.transport == "docker-daemon":
+        return _push_daemon(engine, image, place, options)
     export = Export(engine.images, [(image, names)], options.progress or transfer.ignore_progress)
     form = _form(engine, options)
     if form.recipients and place.transport not in ("oci", "dir"):
@@ -409,6 +415,18 @@ def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions
         export.to_directory(place.path, oci=place.transport == "oci", form=form)
     else:
         raise Unsupported(f"the transport {place.transport}: is not available yet")
+    return ""
+
+
+def _push_daemon(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:
+    from podling.image import daemon  # an HTTP client
+    from podling.image.tarfiles import layout, sequence
+
+    name = daemon.checked_name(place)
+    if name.startswith("sha256:"):
+        raise InvalidArgument(f"{place}: an image is sent to a Docker daemon under a name", hint="docker-daemon:NAME:TAG")
+    export = Export(engine.images, [(image, (name,))], options.progress or transfer.ignore_progress)
+    daemon.load(sequence(*layout(export.docker_members()), export.tar))
     return ""
 
 

@@ -384,12 +384,13 @@ class DockerArchive(Source):
 
     transport = "docker-archive"
 
-    def __init__(self, place: Place, *, spool: str) -> None:
+    def __init__(self, place: Place, *, spool: str, read: Callable[[int], bytes] | None = None) -> None:
+        """``read``: where the archive comes from, if it is no file."""
         self.place = place
         self.identity = "" if place.path == "-" else os.path.abspath(place.path)
         self.shown = str(place)
         self.wanted = _archive_name(place.name)
-        self.archive = Archive(place.path, spool=spool)
+        self.archive = Archive(place.path, spool=spool, read=read)
         self._members: dict[str, tuple[Member, ...]] = {}
 
     def find(self, wanted: tuple[Platform, ...]) -> list[Found]:

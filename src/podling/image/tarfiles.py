@@ -40,11 +40,12 @@ class Member(Record):
 class Archive:
     """An opened archive: ``members`` by cleaned name. A context manager; its spool file goes with it."""
 
-    def __init__(self, path: str, *, spool: str) -> None:
-        """``path``: the file, or "-" for standard input. ``spool``: directory for what cannot be read in place."""
+    def __init__(self, path: str, *, spool: str, read: Callable[[int], bytes] | None = None) -> None:
+        """``path``: the file, or "-" for standard input; with ``read`` what comes from there is called so. ``spool``: directory for what
+        cannot be read in place."""
         self.path = path
         self._spooled = ""
-        self.fd = self._open(path, spool)
+        self.fd = self._open(path, spool) if read is None else self._spool(decompressed(read)[0], spool)
         try:
             self.members = self._index()
         except BaseException:
