@@ -123,3 +123,32 @@ def test_containers_of_podman_are_reached(ready: World, busybox: Path) -> None:
     assert ready.run("podling", "run", "--rm", "bb", "timeout", "5", "wget", "-qO-", "http://10.77.0.5/").stdout.strip() == "served"
     ready.podman("rm", "-f", "-t", "0", "web")
     ready.podman("network", "rm", "theirs")
+
+
+ECHO = ("import socket, sys; s = socket.socket(2, 2); s.bind(('', 53)); print('ready', flush=True)\n"
+        "while True: s.sendto(sys.argv[1].encode(), s.recvfrom(99)[1])")
+# Never silent for long enough that the connection tracker would forget it.
+ASK = """
+import socket, time
+s = socket.socket(2, 2); s.settimeout(0.05); s.bind(("127.0.0.1", 5555)); s.connect(("127.0.0.1", 5300))
+while True:
+    try:
+        s.send(b"?"); print(s.recv(99).decode(), flush=True)
+    except OSError:
+        pass
+    time.sleep(0.02)
+"""
+
+
+def test_udp_clients_that_never_stop_find_each_new_container(ready: World) -> None:
+    log = ready.path("/run/answers")
+    with open(log, "wb") as file:
+        asker = ready.spawn("/usr/bin/python3", "-c", ASK, stdout=file)
+    host = ("-v", "/usr:/usr:ro", "-v", "/usr/lib:/lib:ro", "-v", "/usr/lib64:/lib64:ro")
+    for name in ("first", "second"):
+        ready.run("podling", "run", "-d", "--name", name, "-p", "5300:53/udp", *host, "bb", "/usr/bin/python3", "-c", ECHO, name)
+        ready.wait_until(lambda name=name: name in log.read_text(), f"{name} answers")  # type: ignore[misc]
+        ready.run("podling", "rm", "-f", "-t", "0", name)
+    asker.kill()
+    asker.wait()
+    ready.assert_nothing_left()

@@ -11,6 +11,7 @@ from podling.errors import PodlingError
 from podling.linux import process
 from podling.network import dhcp, dns, firewall, namespaces, plan
 from podling.network.bridge import links, members, sweeping
+from podling.network.firewall import flows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def begin(config: ContainerConfig, joined: Iterable[Joined], netns: str, ports: 
             members.write(runroot, config.id, member)
             mac = links.join(each, netns)
             _firewall(each.network, conf).add(firewall.rules(each.network, conf), member.forwards)
+        flows.forget(member.forwards)
         if member.told:
             dns.add(each.network, names_at, member.told, conf=conf, runroot=runroot)
         statuses[each.network.name] = plan.status(each).replace(mac_address=mac, dns_servers=names_at)
@@ -113,6 +115,7 @@ def _leave(name: str, container_id: str, conf: ContainersConf, runroot: str) -> 
         return
     if member.boot == process.boot_id():          # otherwise all of it went with the reboot
         _firewall(member.network, conf).close(member.forwards)
+        flows.forget(member.forwards)
     members.remove(runroot, container_id, member.network)
 
 
@@ -137,6 +140,7 @@ def publish(container_id: str, name: str, addresses: tuple[str, ...], ports: tup
         member = member.replace(forwards=firewall.forwards(ports, addresses))
         members.write(runroot, container_id, member)
         _firewall(member.network, conf).add(firewall.rules(member.network, conf), member.forwards)
+    flows.forget(member.forwards)
     return True
 
 
