@@ -296,6 +296,10 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
     engine, config = starting.engine, starting.config
     if starting.attended:
         starting.lock = monitor.Attended(starting.run)
+    if engine.owner and config.uid_map and config.cgroup_manager == "systemd":
+        from podling.linux import scopes  # the container's root is not the user's: only the owner of the cgroup above can move it
+
+        scopes.enter(engine.owner.uid)
     created = monitor.create(
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
         exit_command=exit_command(engine, config, attended=starting.attended),

@@ -126,11 +126,11 @@ def test_directory_closed_to_the_images_user_is_explained(user: User) -> None:
     """Somebody who runs an image with a USER line sees only "permission denied" of some program in it."""
     user.run("mkdir", "-m", "700", "shut")
     said = user.podling("run", "--rm", *NONE, "--user", "1000", "-v", "./shut:/d", "bb", "touch", "/d/f", status=1)
-    assert (f"the container's user 1000:0 cannot write to {HOME}/shut, which is yours: --user 0:0 lets it act "
-            "as you") in said
+    assert (f"the container's user 1000:0 cannot write to {HOME}/shut, which is yours: --userns=keep-id:uid=1000,gid=0 "
+            "lets it act as you") in said
     user.run("sh", "-c", "echo echo on >shut/script; chmod 755 shut/script")
     said = user.podling("run", "--rm", *NONE, "--user", "1000", "-v", "./shut:/d", "bb", "/d/script", status=1)
-    assert "--user 0:0" in said
+    assert "--userns=keep-id:uid=1000,gid=0" in said
     for flags in (("--user", "0"), ("--user", "1000", "--read-only")):
         said = user.podling("run", "--rm", *NONE, *flags, "-v", "./shut:/d:ro", "bb", "false", status=1)
         assert "lets it act" not in said
