@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from podling.errors import Corrupt
-from podling.image.chunked import toc
+from podling.image.chunked import estargz, toc
 from podling.image.chunked.crc64 import crc64
 from podling.image.chunked.writing import CHUNK, Chunked
 from tests.support.images import sha256, tar
@@ -148,3 +149,42 @@ def test_parts_with_other_digests_are_refused() -> None:
     for key, value in ((toc.POSITION, "1:2:3:2"), (toc.POSITION, "x"), (toc.SPLIT_POSITION, f"{len(blob)}:5:5"),
                        (toc.POSITION, f"1:2:{toc.LIMIT + 1}:1")):
         assert toc.positions({**annotations, key: value}, len(blob)) is None
+
+
+SCALARS = [None, True, -1, 0, 1, 7, 1 << 70, 1.5, "", "x", "sha256:" + "0" * 64, [], {}, [[]], {"a": 1}]
+
+
+def _changed(value: Any, source: random.Random) -> Any:
+    """The value with something in it exchanged for something else."""
+    if isinstance(value, dict) and value and source.random() < 0.9:
+        key = source.choice(sorted(value))
+        return {**value, key: _changed(value[key], source)}
+    if isinstance(value, list) and value and source.random() < 0.9:
+        at = source.randrange(len(value))
+        return [*value[:at], _changed(value[at], source), *value[at + 1:]]
+    return source.choice(SCALARS)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_table_is_taken_or_refused(seed: int) -> None:
+    source = random.Random(seed)
+    blob, annotations = written(tar({**FILES, "z": b"1" * 2000}))
+    where = toc.positions(annotations, len(blob))
+    assert where is not None
+    table = json.loads(plain(blob[where.at:where.at + where.size]))
+    split = plain(blob[where.split_at:where.split_at + where.split_size])
+    for _ in range(50):
+        changed = _changed(table, source)
+        for read in (toc.files, lambda made, what: estargz.files(made, 1 << 40, what)):
+            with contextlib.suppress(Corrupt):
+                read(changed if isinstance(changed, dict) else {}, "it")
+        line = json.loads(source.choice(split.splitlines()))
+        with contextlib.suppress(Corrupt):
+            list(toc.split_members(json.dumps(_changed(line, source)).encode()))
+
+
+def test_any_bytes_are_no_estargz() -> None:
+    for size in (0, 1, 50, 51, 60, 500):
+        data = content(size)
+        with pytest.raises(Corrupt):
+            estargz.Table("sha256:" + "0" * 64, size, lambda start, end, data=data: data[start:end], "it")  # type: ignore[misc]

@@ -53,7 +53,7 @@ class Table:
         if found != digest:
             raise Corrupt(f"the table of contents of {what} does not match its digest: expected {digest[:80]}, got {found}")
         table = load_object(content, f"the table of contents of {what}", limit=toc.LIMIT)
-        self.files = _files(table, self.at, what)
+        self.files = files(table, self.at, what)
 
 
 def _unpacked(data: bytes, what: str) -> bytes:
@@ -75,7 +75,7 @@ def _member(tail: bytes, what: str) -> bytes:
     return tail[BLOCK:BLOCK + size]
 
 
-def _files(table: dict[str, Any], end: int, what: str) -> Files:
+def files(table: dict[str, Any], end: int, what: str) -> Files:
     """The files of a table; their chunks end where the next begins, in the blob as a whole."""
     entries = table.get("entries")
     if table.get("version") != 1 or not isinstance(entries, list):
@@ -83,19 +83,19 @@ def _files(table: dict[str, Any], end: int, what: str) -> Files:
     listed = [dict(entry) for entry in entries if isinstance(entry, dict) and entry.get("type") in ("reg", "chunk")]
     if any(entry.get("innerOffset") for entry in listed):
         raise Corrupt(f"the table of contents of {what} has several chunks in a member, which is not supported")
-    starts = sorted({entry["offset"] for entry in listed if type(entry.get("offset")) is int and entry["offset"] > 0})
-    after = dict(zip(starts, [*starts[1:], end], strict=True))
+    starts = sorted({toc.number_of(entry, "offset") for entry in listed} - {0})
+    after = dict(zip(starts, [*starts[1:], end], strict=False))
     size, last = 0, {}
-    for entry, following in zip(listed, [*listed[1:], {}], strict=True):
+    for entry, following in zip(listed, [*listed[1:], {}], strict=False):
         if entry["type"] == "reg":
-            size, entry["endOffset"] = entry.get("size") or 0, after.get(entry.get("offset") or 0, 0)
+            size, entry["endOffset"] = toc.number_of(entry, "size"), after.get(toc.number_of(entry, "offset"), 0)
             last = entry
             if following.get("type") != "chunk":
                 entry.pop("chunkDigest", None)
         else:
-            last["endOffset"] = after.get(entry.get("offset") or 0, 0)
+            last["endOffset"] = after.get(toc.number_of(entry, "offset"), 0)
         if entry["type"] == "chunk" or following.get("type") == "chunk":
-            entry["chunkSize"] = entry.get("chunkSize") or size - (entry.get("chunkOffset") or 0)
+            entry["chunkSize"] = toc.number_of(entry, "chunkSize") or size - toc.number_of(entry, "chunkOffset")
     return toc.files({"version": 1, "entries": listed}, what)
 
 

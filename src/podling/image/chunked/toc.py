@@ -104,14 +104,16 @@ def files(table: dict[str, Any], what: str) -> Files:
         raise Corrupt(f"the table of contents of {what} has an unknown form")
     ends: dict[str, int] = {}
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise Corrupt(f"the table of contents of {what} has an entry that is none")
         kind, name = entry.get("type"), entry.get("name")
         if not isinstance(name, str):
             raise Corrupt(f"the table of contents of {what} has an entry without a name")
-        if kind == "reg" and _number(entry, "size"):
+        if kind == "reg" and number_of(entry, "size"):
             if name in found:
                 raise Corrupt(f"the table of contents of {what} names {name[:200]!r} twice")
-            size = _number(entry, "size")
-            found[name], ends[name] = [_chunk(entry, size, whole=not entry.get("chunkDigest"))], _number(entry, "endOffset")
+            size = number_of(entry, "size")
+            found[name], ends[name] = [_chunk(entry, size, whole=not entry.get("chunkDigest"))], number_of(entry, "endOffset")
             last = name
         elif kind == "chunk":
             if name != last or not found:
@@ -126,7 +128,7 @@ def _chunk(entry: dict[str, Any], size: int, *, whole: bool) -> Chunk:
         digest = ZEROS
     elif not isinstance(digest, str) or len(digest) != 71 or not digest.startswith("sha256:") or digest[7:].strip("0123456789abcdef"):
         raise Corrupt(f"the table of contents: {str(digest)[:80]!r} is no digest")
-    return (_number(entry, "offset"), 0, _number(entry, "chunkOffset"), size if whole else _number(entry, "chunkSize"), digest)
+    return (number_of(entry, "offset"), 0, number_of(entry, "chunkOffset"), size if whole else number_of(entry, "chunkSize"), digest)
 
 
 def _ended(chunks: list[Chunk], end: int, name: str) -> list[Chunk]:
@@ -141,7 +143,8 @@ def _ended(chunks: list[Chunk], end: int, name: str) -> list[Chunk]:
     return ended
 
 
-def _number(entry: dict[str, Any], name: str) -> int:
+def number_of(entry: dict[str, Any], name: str) -> int:
+    """A field that is a number, 0 where it is absent; Corrupt for anything else."""
     value = entry.get(name) or 0
     if type(value) is not int or not 0 <= value <= LARGEST_SIZE:
         raise Corrupt(f"the table of contents: {name}: {str(value)[:40]!r} is no number")
@@ -157,6 +160,6 @@ def split_members(split: bytes) -> Iterator[bytes | tuple[str, int]]:
                 yield binascii.a2b_base64(entry.get("payload") or "")
             elif entry["type"] == 1 and entry.get("size"):
                 name = entry.get("name")
-                yield name if name is not None else binascii.a2b_base64(entry["name_raw"]).decode(), _number(entry, "size")
+                yield name if name is not None else binascii.a2b_base64(entry["name_raw"]).decode(), number_of(entry, "size")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Corrupt(f"the tar-split is malformed: {error}") from None
