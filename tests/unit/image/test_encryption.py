@@ -99,7 +99,9 @@ def test_annotations_are_checked() -> None:
     for public in ({"cipher": "ROT13"}, {}):
         with pytest.raises(Unsupported, match="cipher"):
             unwrap({**annotations, PUBLIC: base64.b64encode(json.dumps(public).encode()).decode()}, [RSA], "it")
-    for broken in ({PUBLIC: "*"}, {KEYS: "*"}, {PUBLIC: base64.b64encode(b'{"cipher":"AES_256_CTR_HMAC_SHA256","hmac":"QQ=="}').decode()}):
+    sealed = jwe.encrypt(json.dumps({"symkey": 7, "cipheroptions": [1], "digest": {}}).encode(), [RSA.public_key()])
+    for broken in ({KEYS: base64.b64encode(sealed).decode()}, {PUBLIC: "*"}, {KEYS: "*"},
+                   {PUBLIC: base64.b64encode(b'{"cipher":"AES_256_CTR_HMAC_SHA256","hmac":"QQ=="}').decode()}):
         with pytest.raises(Corrupt):
             unwrap({**annotations, **broken}, [RSA], "it")
 

@@ -93,7 +93,9 @@ def _layer_key(secret: dict[str, Any], annotations: dict[str, str], what: str) -
     public = load_object(_bytes(annotations.get(PUBLIC, ""), what), what, limit=_LIMIT)
     if public.get("cipher") != CIPHER:
         raise Unsupported(f"{what} is encrypted by the cipher {str(public.get('cipher'))[:60]!r}; only {CIPHER} is supported")
-    options = {**(secret.get("cipheroptions") or {}), **(public.get("cipheroptions") or {})}
+    options: dict[str, Any] = {}
+    for told in (secret.get("cipheroptions"), public.get("cipheroptions")):
+        options |= told if isinstance(told, dict) else {}
     found = LayerKey(key=_bytes(secret.get("symkey"), what), nonce=_bytes(options.get("nonce"), what),
                      digest=str(secret.get("digest") or ""), mac=_bytes(public.get("hmac") or options.get("hmac"), what))
     if len(found.key) != 32 or len(found.nonce) != 16 or len(found.mac) != 32:
