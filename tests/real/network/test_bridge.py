@@ -152,3 +152,32 @@ def test_udp_clients_that_never_stop_find_each_new_container(ready: World) -> No
     asker.kill()
     asker.wait()
     ready.assert_nothing_left()
+
+
+# The part of firewalld's D-Bus service that sources of zones are; it writes down what it was asked.
+BUSCTL = """#!/bin/sh
+shift 5
+echo "$*" >>/run/fake/asked
+case $1 in
+    querySource) grep -qxF "$4" /run/fake/sources && echo b true || echo b false ;;
+    addSource) echo "$4" >>/run/fake/sources ;;
+    removeSource) grep -vxF "$4" /run/fake/sources >/run/fake/others; mv /run/fake/others /run/fake/sources ;;
+esac
+"""
+
+
+def test_firewalld_is_told_of_subnets_once(ready: World) -> None:
+    ready.run("sh", "-ec", "mkdir -p /run/fake; cat >/run/fake/busctl; chmod 755 /run/fake/busctl; : >/run/fake/sources; "
+              "nft add table inet firewalld", stdin=BUSCTL.encode())
+    env = {"PATH": f"/run/fake:{ready.env['PATH']}"}
+    for name in ("c", "d"):
+        ready.run("podling", "run", "-d", "--name", name, "bb", "sleep", "100", env=env)
+    asked, sources = ready.path("/run/fake/asked"), ready.path("/run/fake/sources")
+    assert asked.read_text() == "querySource ss trusted 10.88.0.0/16\naddSource ss trusted 10.88.0.0/16\n"
+    sources.write_text("", encoding="ascii")                      # firewall-cmd --reload
+    ready.run("podling", "network", "reload", "--all", env=env)
+    assert sources.read_text() == "10.88.0.0/16\n"
+    ready.run("podling", "rm", "-f", "-t", "0", "c", "d", env=env)
+    ready.wait_until(lambda: sources.read_text() == "", "the source is removed")
+    ready.run("nft", "delete", "table", "inet", "firewalld")
+    ready.assert_nothing_left()

@@ -11,7 +11,7 @@ from podling.errors import PodlingError
 from podling.linux import process
 from podling.network import dhcp, dns, firewall, namespaces, plan
 from podling.network.bridge import links, members, sweeping
-from podling.network.firewall import flows
+from podling.network.firewall import firewalld, flows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ def begin(config: ContainerConfig, joined: Iterable[Joined], netns: str, ports: 
         member = members.Member(network=each.network, told=_told(config, each, servers) if names_at else "", names_at=names_at,
                                 forwards=firewall.forwards(ports if at == 0 else (), each.addresses))
         with members.lock(runroot):
+            first = not members.of_network(runroot, each.network.name)
             members.write(runroot, config.id, member)
             mac = links.join(each, netns)
-            _firewall(each.network, conf).add(firewall.rules(each.network, conf), member.forwards)
+            _open(each.network, member.forwards, conf, trust=first)
         flows.forget(member.forwards)
         if member.told:
             dns.add(each.network, names_at, member.told, conf=conf, runroot=runroot)
@@ -69,6 +70,14 @@ def begin(config: ContainerConfig, joined: Iterable[Joined], netns: str, ports: 
 def _firewall(network: Network, conf: ContainersConf) -> firewall.Driver:
     """The driver of the network's rules: there are none where its bridge is somebody else's."""
     return firewall.driver(conf) if links.managed(network) else firewall.no_driver()
+
+
+def _open(network: Network, forwards: Iterable[firewall.Forward], conf: ContainersConf, *, trust: bool) -> None:
+    """The firewall's part. ``trust``: firewalld's too, which takes longer and lasts."""
+    rules = firewall.rules(network, conf)
+    _firewall(network, conf).add(rules, forwards)
+    if trust and links.managed(network) and conf.firewall_driver != "none":
+        firewalld.trust(rules)
 
 
 def _told(config: ContainerConfig, joined: Joined, servers: tuple[str, ...]) -> str:
@@ -139,7 +148,7 @@ def publish(container_id: str, name: str, addresses: tuple[str, ...], ports: tup
             return False
         member = member.replace(forwards=firewall.forwards(ports, addresses))
         members.write(runroot, container_id, member)
-        _firewall(member.network, conf).add(firewall.rules(member.network, conf), member.forwards)
+        _open(member.network, member.forwards, conf, trust=False)
     flows.forget(member.forwards)
     return True
 
@@ -160,7 +169,7 @@ def reload(container_id: str, *, conf: ContainersConf, runroot: str) -> None:
             member = members.read(runroot, name, container_id)
             if member is None:
                 continue
-            _firewall(member.network, conf).add(firewall.rules(member.network, conf), member.forwards)
+            _open(member.network, member.forwards, conf, trust=True)
             links.host_settings(member.network)
         if member.told:
             dns.add(member.network, member.names_at, member.told, conf=conf, runroot=runroot)

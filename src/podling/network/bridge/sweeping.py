@@ -13,6 +13,7 @@ from podling.errors import PodlingError, explain
 from podling.linux import netlink, rtnetlink
 from podling.network import dns, firewall
 from podling.network.bridge import links, members
+from podling.network.firewall import firewalld
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ def _sweep(name: str, conf: ContainersConf, runroot: str) -> None:
         members.forget(runroot, name)
         driver = firewall.driver(conf)
         if links.managed(network):
-            driver.remove_network(firewall.rules(network, conf))
+            rules = firewall.rules(network, conf)
+            driver.remove_network(rules)
+            if conf.firewall_driver != "none":
+                firewalld.distrust(rules)
         if not members.networks(runroot):
             driver.remove_all()
 
