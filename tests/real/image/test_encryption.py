@@ -89,6 +89,24 @@ def test_we_decrypt_what_skopeo_encrypts(machine: World, skopeo: str) -> None:
     machine.run("podling", "tag", "localhost/bb", "bb")
 
 
+@newer
+def test_we_decrypt_what_came_out_of_a_store(machine: World) -> None:
+    """As ``podman push`` sends it: compressed on the way, with the digest of before beside the key."""
+    machine.path("/run/storage.conf").write_text(
+        '[storage]\ndriver = "overlay"\nrunroot = "/run/skopeo-run"\ngraphroot = "/run/skopeo-graph"\n'
+        '[storage.options]\npull_options = {enable_partial_images = "true"}\n')
+    env = {"CONTAINERS_STORAGE_CONF": "/run/storage.conf"}
+    push(machine, "localhost/two", "parts:1", "--compression-format", "zstd:chunked", "--force-compression")
+    machine.run(str(NEWER), "copy", "--src-tls-verify=false", f"docker://{HOST}/parts:1", "containers-storage:localhost/two:1", env=env)
+    machine.run(str(NEWER), "copy", "--dest-tls-verify=false", "--encryption-key", "jwe:/run/rsa.pub",
+                "containers-storage:localhost/two:1", f"docker://{HOST}/stored:1", env=env)
+    assert str(layers(machine, "stored:1")[0]["mediaType"]).endswith("+encrypted")
+    machine.run("podling", "rmi", "-f", "localhost/two")
+    machine.run("podling", "pull", "-q", "--tls-verify=false", "--decryption-key", "/run/rsa.pem", f"{HOST}/stored:1")
+    machine.run("podling", "tag", f"{HOST}/stored:1", "localhost/two")
+    machine.run("podling", "untag", f"{HOST}/stored:1", f"{HOST}/stored:1")
+
+
 def test_without_the_key_nothing_comes_in(machine: World) -> None:
     push(machine, "localhost/two", "secret:1", "--encryption-key", "jwe:/run/rsa.pub")
     before = machine.run("podling", "images", "-qa").stdout

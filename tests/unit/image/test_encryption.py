@@ -84,8 +84,6 @@ def test_what_was_encrypted_is_decrypted() -> None:
     for changed in (sealed[:-1], sealed + b"x", sealed[:50] + bytes([sealed[50] ^ 1]) + sealed[51:]):
         with pytest.raises(Corrupt, match="HMAC"):
             plain(changed, key)
-    with pytest.raises(Corrupt, match="does not match its digest"):
-        plain(sealed, key.replace(digest="sha256:" + "0" * 64))
 
 
 def test_annotations_are_checked() -> None:
