@@ -338,6 +338,8 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
         if options.signing.any:
             raise InvalidArgument(f"cannot determine canonical Docker reference for destination {place}",
                                   hint="only images in registries are signed")
+        if options.encryption_keys and place.transport not in ("oci", "dir"):
+            raise Unsupported(f"layers are not encrypted for the transport {place.transport}:", hint="push to a registry, oci: or dir:")
         if place.transport == "containers-storage":
             return _tag_in_store(engine, image, place)
         return _push_place(engine, image, place, options)
@@ -405,8 +407,6 @@ def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions
         return _push_daemon(engine, image, place, options)
     export = Export(engine.images, [(image, names)], options.progress or transfer.ignore_progress)
     form = _form(engine, options)
-    if form.recipients and place.transport not in ("oci", "dir"):
-        raise Unsupported(f"layers are not encrypted for the transport {place.transport}:", hint="push to a registry, oci: or dir:")
     if place.transport == "docker-archive":
         export.to_archive(place.path, export.docker_members())
     elif place.transport == "oci-archive":

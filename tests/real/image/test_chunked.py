@@ -95,6 +95,15 @@ def test_what_containers_storage_wrote_is_pulled_in_parts(machine: World) -> Non
     machine.run("podling", "save", "--format", "oci-dir", "-o", "/run/saved", f"{HOST}/second:1")       # the tar has its digest
 
 
+def test_layouts_have_tables_too(machine: World) -> None:
+    machine.run("podling", "push", "-q", "--compression-format", "zstd:chunked", "two:1", "oci:/run/tabled:two")
+    for place in ("oci:/run/tabled:two", f"docker://{HOST}/tabled:1"):
+        machine.run("skopeo", "copy", "--dest-tls-verify=false", "oci:/run/tabled:two", f"docker://{HOST}/tabled:1")
+        raw = json.loads(machine.run("skopeo", "inspect", "--raw", "--tls-verify=false", place).stdout)
+        assert all(PREFIX + "manifest-checksum" in layer["annotations"] for layer in raw["layers"])
+    machine.run("podling", "pull", "-q", "oci:/run/tabled:two")
+
+
 def test_docker_manifests_have_no_tables(machine: World) -> None:
     refused = machine.run("podling", "push", "--compression-format", "zstd:chunked", "--format", "v2s2", "bb", f"{HOST}/no", check=False)
     assert refused.returncode == 125

@@ -149,6 +149,10 @@ def test_what_cannot_be_is_refused_in_words(machine: World) -> None:
         refused = machine.run("podling", "push", *options, "localhost/two", f"{HOST}/no:1", check=False)
         assert refused.returncode == 125, options
         assert words in refused.stderr
+    for place in ("docker-archive:/run/no.tar", "oci-archive:/run/no.tar", "containers-storage:no", "docker-daemon:no:1"):
+        refused = machine.run("podling", "push", "--encryption-key", "jwe:/run/rsa.pub", "localhost/two", place, check=False)
+        assert f"layers are not encrypted for the transport {place.partition(':')[0]}:" in refused.stderr
+    assert machine.run("podling", "image", "exists", "localhost/no", check=False).returncode == 1
 
 
 def test_a_changed_layer_is_not_taken(machine: World) -> None:

@@ -47,6 +47,9 @@ class LayerKey(Record):
     nonce: bytes
     mac: bytes
 
+    def __repr__(self) -> str:
+        return "LayerKey()"                  # never in a log or a traceback
+
 
 class Encrypted:
     """Bytes being encrypted with a new key; iterate once, then ``annotations`` tell the recipients how to decrypt them."""
