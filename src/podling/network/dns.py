@@ -15,24 +15,30 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.errors import PodlingError
+from podling.errors import InUse, PodlingError
 from podling.linux import files, process, rootless
 from podling.linux.locks import Lock
 from podling.network.programs import find_helper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket as _socket
     from collections.abc import Iterable
 
     from podling.config.containers import ContainersConf
     from podling.linux.locks import Held
     from podling.model import Network
     from podling.network.plan import Joined
+else:
+    import _socket  # `socket` takes 5 ms
 
 PID_FILE = "aardvark.pid"
 PORT = 53
 _PROGRAM = "aardvark-dns"
 _INTERNAL = "%int"
+_EADDRINUSE = 98
+_HINT = ("where another name server has its port, set dns_bind_port under [network] in containers.conf, or create the network with "
+         "--disable-dns")
 _SECONDS = 10.0              # a start takes 3 ms, by systemd-run 30
 
 
@@ -77,6 +83,7 @@ def add(network: Network, at: tuple[str, ...], told: str, *, conf: ContainersCon
         _write(path, [_head(at, network), *_without(_lines(path)[1:], told.partition(" ")[0]), told])
         running = server(directory)
         if running is None or not process.kill(*running, process.SIGHUP):
+            _check_free(at, conf)
             _start(directory, conf)
 
 
@@ -168,9 +175,21 @@ def _start(directory: str, conf: ContainersConf) -> None:
         if status == 0 and server(directory) is not None:
             return
         log.debug(f"starting {_PROGRAM}: {process.describe_status(status)}: {words}")
-    raise PodlingError(f"{_PROGRAM} does not start: {words or process.describe_status(status)}",
-                       hint="where another name server has its port, set dns_bind_port in containers.conf, or create the network "
-                            "with --disable-dns")
+    raise PodlingError(f"{_PROGRAM} does not start: {words or process.describe_status(status)}", hint=_HINT)
+
+
+def _check_free(at: tuple[str, ...], conf: ContainersConf) -> None:
+    """InUse where another name server has the port: aardvark-dns 1.4 would say nothing and answer nobody."""
+    port = conf.dns_bind_port or PORT
+    for address in at:
+        sock = _socket.socket(_socket.AF_INET6 if ":" in address else _socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            sock.bind((address, port))
+        except OSError as error:
+            if error.errno == _EADDRINUSE:
+                raise InUse(f"{_PROGRAM} cannot listen at {address} port {port}/udp: {str(error.strerror).lower()}", hint=_HINT) from None
+        finally:
+            sock.close()
 
 
 def _scopes() -> list[list[str]]:
