@@ -183,6 +183,11 @@ def test_any_table_is_taken_or_refused(seed: int) -> None:
             list(toc.split_members(json.dumps(_changed(line, source)).encode()))
 
 
+def test_a_table_of_endless_nothings_is_refused() -> None:
+    with pytest.raises(Corrupt, match="more than 600000 entries"):
+        toc.loaded(b'{"version":1,"entries":[' + b"{}," * 600_001 + b"{}]}", "it")
+
+
 def test_any_bytes_are_no_estargz() -> None:
     for size in (0, 1, 50, 51, 60, 500):
         data = content(size)

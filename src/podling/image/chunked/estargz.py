@@ -14,7 +14,6 @@ from podling.errors import Corrupt
 from podling.image.chunked import toc
 from podling.image.chunked.parts import Window, check_chunk, few, local
 from podling.image.compression import Decompressed
-from podling.image.jsonfields import load_object
 from podling.store import chunks
 from podling.store.archive.headers import BLOCK
 from podling.store.archive.numbers import parse_number
@@ -52,8 +51,7 @@ class Table:
         found = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if found != digest:
             raise Corrupt(f"the table of contents of {what} does not match its digest: expected {digest[:80]}, got {found}")
-        table = load_object(content, f"the table of contents of {what}", limit=toc.LIMIT)
-        self.files = files(table, self.at, what)
+        self.files = files(toc.loaded(content, what), self.at, what)
 
 
 def _unpacked(data: bytes, what: str) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import io
 import struct
 
 from podling import jsontext
@@ -34,7 +35,9 @@ SKIPPABLE = struct.Struct("<II")             # magic, size
 SKIPPABLE_MAGIC = 0x184D2A50
 FOOTER = struct.Struct("<7Q8s")
 MAGIC = b"GNUlInUx"
-LIMIT = 150 << 20                            # bytes, as containers/storage has it
+LIMIT = 64 << 20                             # bytes of a table: 200,000 files
+SPLIT_LIMIT = 256 << 20
+_MOST_OBJECTS = 600_000                      # in a table, each of which takes memory
 ZEROS = "zeros"                              # instead of a digest: the chunk is all zero, and nothing of it need be fetched
 
 
@@ -60,8 +63,10 @@ def positions(annotations: dict[str, str], blob_size: int) -> Positions | None:
     except (KeyError, ValueError):
         return None
     numbers = (at, size, plain, split_at, split_size, split_plain)
-    if kind != KIND or min(numbers) < 0 or max(at + size, split_at + split_size) > blob_size or max(numbers[1:3] + numbers[4:]) > LIMIT:
+    if kind != KIND or min(numbers) < 0 or max(at + size, split_at + split_size) > blob_size:
         return None
+    if max(size, plain) > LIMIT or max(split_size, split_plain) > SPLIT_LIMIT:
+        return None                          # it is downloaded whole
     return Positions(at=at, size=size, plain=plain, digest=digest, split_at=split_at, split_size=split_size, split_plain=split_plain,
                      split_digest=annotations.get(SPLIT_CHECKSUM, ""))
 
@@ -74,10 +79,17 @@ def read(where: Positions, fetch: Callable[[int, int], bytes], what: str) -> tup
     data = fetch(first, last)
     packed = data[where.at - first:where.at - first + where.size]
     _verify(packed, where.digest, f"the table of contents of {what}")
-    table = load_object(_decompressed(packed, where.plain, what), f"the table of contents of {what}", limit=LIMIT)
+    table = loaded(_decompressed(packed, where.plain, what), what)
     packed = data[where.split_at - first:where.split_at - first + where.split_size]
     _verify(packed, table.get("tarSplitDigest") or where.split_digest, f"the tar-split of {what}")
     return files(table, what), _decompressed(packed, where.split_plain, what)
+
+
+def loaded(content: bytes, what: str) -> dict[str, Any]:
+    """A table's JSON; Corrupt where it is none, or one that would take too much memory."""
+    if content.count(b"{") + content.count(b"[") > _MOST_OBJECTS:
+        raise Corrupt(f"the table of contents of {what} has more than {_MOST_OBJECTS} entries")
+    return load_object(content, f"the table of contents of {what}", limit=LIMIT)
 
 
 def _verify(packed: bytes, digest: object, what: str) -> None:
@@ -153,7 +165,7 @@ def number_of(entry: dict[str, Any], name: str) -> int:
 
 def split_members(split: bytes) -> Iterator[bytes | tuple[str, int]]:
     """A tar-split in order: bytes of the tar, and (name, size) where the content of a file belongs. Corrupt."""
-    for line in split.splitlines():
+    for line in io.BytesIO(split):
         try:
             entry = jsontext.loads(line)
             if entry["type"] == 2:

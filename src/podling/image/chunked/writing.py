@@ -43,8 +43,8 @@ class Chunked:
         self._encoder = compression.compressor("zstd", level)
         self._raw: list[bytes] = []           # headers and padding since the last content
         self._stream = Stream(lambda _: next(tar, b""), self._raw.append)
-        self._table: list[dict[str, Any]] = []
-        self._split: list[str] = []
+        self._table = _Part(level, '{"version":1,"entries":[')
+        self._split = _Part(level)
         self._names: set[bytes] = set()
         self._refused = ""                    # why there is no table
         self._offset = 0                      # bytes of the blob so far
@@ -64,7 +64,7 @@ class Chunked:
                 self._end_head()
                 yield from self._content(entry, described)
             elif not self._refused:
-                self._add_file(entry, 0)
+                self._add_file(entry, 0, [described])
             if self._waiting >= _GATHER:
                 yield self._take()
         self._take_raw()
@@ -96,7 +96,8 @@ class Chunked:
         if raw:
             self._head.append(raw)
             self._head_size += len(raw)
-            self._split.append(f'{{"type":2,"payload":"{base64.b64encode(raw).decode()}","position":{len(self._split)}}}\n')
+            if not self._refused:
+                self._split.add(f'{{"type":2,"payload":"{base64.b64encode(raw).decode()}","position":{self._split.count}}}\n')
         if self._head_size >= _LONGEST_HEAD:
             self._end_head()
         return raw
@@ -123,13 +124,14 @@ class Chunked:
         if self._refused:
             return
         described.update(digest=f"sha256:{whole.hexdigest()}", offset=chunks[0][0], endOffset=self._offset)
+        entries = [described]
         for number, (offset, start, size, digest) in enumerate(chunks if len(chunks) > 1 else ()):
             if number:
-                self._table.append({"type": "chunk", "name": described["name"], "offset": offset, "chunkOffset": start,
-                                    "chunkSize": size, "chunkDigest": f"sha256:{digest}"})
+                entries.append({"type": "chunk", "name": described["name"], "offset": offset, "chunkOffset": start, "chunkSize": size,
+                                "chunkDigest": f"sha256:{digest}"})
             else:
                 described.update(chunkSize=size, chunkDigest=f"sha256:{digest}")
-        self._add_file(entry, checksum)
+        self._add_file(entry, checksum, entries)
 
     def _chunks(self, size: int) -> Iterator[bytes]:
         if size <= CHUNK and (piece := self._stream.small_content(size)) is not None:
@@ -144,11 +146,13 @@ class Chunked:
         if gathered:
             yield bytes(gathered)
 
-    def _add_file(self, entry: Entry, checksum: int) -> None:
+    def _add_file(self, entry: Entry, checksum: int, entries: list[dict[str, Any]]) -> None:
         payload = "null" if not entry.size else f'"{base64.b64encode(checksum.to_bytes(8, "big")).decode()}"'
         size = f'"size":{entry.size},' if entry.size else ""
         name = jsontext.dumps(entry.name.decode())
-        self._split.append(f'{{"type":1,"name":{name},{size}"payload":{payload},"position":{len(self._split)}}}\n')
+        self._split.add(f'{{"type":1,"name":{name},{size}"payload":{payload},"position":{self._split.count}}}\n')
+        for described in entries:
+            self._table.add(("," if self._table.count else "") + jsontext.dumps(described))
 
     # --- the table ----------------------------------------------------------------------------------------------------
 
@@ -170,11 +174,7 @@ class Chunked:
             self._refused = "a file is sparse"
         self._names.add(entry.name)
         if self._refused:
-            self._table.clear()
-            self._split.clear()
             self._names.clear()
-        else:
-            self._table.append(described)
         return described
 
     def _fill(self, described: dict[str, Any], entry: Entry, raw: bytes) -> None:
@@ -210,25 +210,56 @@ class Chunked:
 
     def _finish(self) -> None:
         """The two parts and the footer, in frames that decoders skip; and what the descriptor says of them."""
-        split = "".join(self._split).encode()
-        packed_split = self._encoder.compress(split) + self._encoder.flush()
-        table = jsontext.dumps({"version": 1, "entries": self._table,
-                                "tarSplitDigest": f"sha256:{hashlib.sha256(packed_split).hexdigest()}"}).encode()
-        packed = self._encoder.compress(table) + self._encoder.flush()
+        packed_split = self._split.finish()
+        self._table.add(f'],"tarSplitDigest":"sha256:{hashlib.sha256(packed_split).hexdigest()}"}}')
+        packed = self._table.finish()
         at = self._offset + toc.SKIPPABLE.size
         self._skippable(packed)
         split_at = self._offset + toc.SKIPPABLE.size
         self._skippable(packed_split)
-        self._skippable(toc.FOOTER.pack(at, len(packed), len(table), toc.KIND, split_at, len(packed_split), len(split), toc.MAGIC))
+        self._skippable(toc.FOOTER.pack(at, len(packed), self._table.size, toc.KIND, split_at, len(packed_split), self._split.size,
+                                        toc.MAGIC))
         self.annotations = {
             toc.CHECKSUM: f"sha256:{hashlib.sha256(packed).hexdigest()}",
-            toc.POSITION: f"{at}:{len(packed)}:{len(table)}:{toc.KIND}",
-            toc.SPLIT_POSITION: f"{split_at}:{len(packed_split)}:{len(split)}",
+            toc.POSITION: f"{at}:{len(packed)}:{self._table.size}:{toc.KIND}",
+            toc.SPLIT_POSITION: f"{split_at}:{len(packed_split)}:{self._split.size}",
             toc.SPLIT_CHECKSUM: f"sha256:{hashlib.sha256(packed_split).hexdigest()}",    # Podman 4 looks for it here
         }
 
     def _skippable(self, content: bytes) -> None:
         self._write(toc.SKIPPABLE.pack(toc.SKIPPABLE_MAGIC, len(content)) + content)
+
+
+class _Part:
+    """A text being compressed while it is made. ``count``: of its pieces; ``size``: bytes before compression."""
+
+    def __init__(self, level: int | None, begin: str = "") -> None:
+        self.count = 0
+        self.size = len(begin)
+        self._encoder = compression.compressor("zstd", level)
+        self._waiting: list[bytes] = [begin.encode()]
+        self._waiting_size = 0
+        self._packed: list[bytes] = []
+
+    def add(self, text: str) -> None:
+        """The next piece."""
+        data = text.encode()
+        self.count += 1
+        self._waiting.append(data)
+        self._waiting_size += len(data)
+        self.size += len(data)
+        if self._waiting_size >= _GATHER:
+            self._compress()
+
+    def _compress(self) -> None:
+        self._packed.append(self._encoder.compress(b"".join(self._waiting)))
+        self._waiting.clear()
+        self._waiting_size = 0
+
+    def finish(self) -> bytes:
+        """The whole, compressed."""
+        self._compress()
+        return b"".join([*self._packed, self._encoder.flush()])
 
 
 def _rfc3339(nanoseconds: int) -> str:
