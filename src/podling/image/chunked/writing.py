@@ -40,7 +40,7 @@ class Chunked:
 
     def __init__(self, tar: Iterator[bytes], level: int | None = None) -> None:
         self.annotations: dict[str, str] = {}
-        self._encoder = compression.compressor("zstd", level)
+        self._compress = compression.frame_maker(level)
         self._raw: list[bytes] = []           # headers and padding since the last content
         self._stream = Stream(lambda _: next(tar, b""), self._raw.append)
         self._table = _Part(level, '{"version":1,"entries":[')
@@ -87,7 +87,7 @@ class Chunked:
         self._waiting += len(data)
 
     def _frame(self, data: bytes) -> None:
-        self._write(self._encoder.compress(data) + self._encoder.flush())
+        self._write(self._compress(data))
 
     def _take_raw(self) -> bytes:
         """What is no content and came since the last entry: padding, headers. It belongs to the next frame and the tar-split."""
