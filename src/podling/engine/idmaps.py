@@ -240,6 +240,9 @@ def _keep(namespace: Namespace, facts: IdFacts) -> Decided:
         return Decided(user_ns=namespace, uid_map=idmaps.texts(identity[0]), gid_map=idmaps.texts(identity[1]), user=user)
     uid, gid = said.get("uid", facts.owner[0]), said.get("gid", facts.owner[1])
     counts = [min(_count(spans) - 1, said.get("size", idmaps.LARGEST)) for spans in facts.parents]
+    if (uid and not counts[0]) or (gid and not counts[1]):
+        raise InvalidArgument("keep-id needs a subordinate id for the container's root, and this user has none",
+                              hint="add some with usermod --add-subuids and --add-subgids, or say --userns=keep-id:uid=0,gid=0")
     return Decided(user_ns=namespace, uid_map=idmaps.texts(idmaps.keep(uid, counts[0])),
                    gid_map=idmaps.texts(idmaps.keep(gid, counts[1])), user=f"{uid}:{gid}")
 

@@ -252,26 +252,30 @@ def _shared_files(engine: Engine, config: ContainerConfig) -> dict[str, str]:
 def _bundle_up(starting: Starting, facts: Facts) -> Facts:
     etc.make_working_directory(starting.config, facts)
     facts = facts.replace(notify=monitor.notify.make_directory(starting.config, starting.run))
-    facts = _own_mounts(starting, facts)
-    if "user" in facts.namespaces:
-        from podling.engine import usernamespaces
-
-        facts = facts.replace(staged_root=usernamespaces.stage(starting.engine, starting.config, facts.rootfs))
+    facts = _serve_own_ids(starting, facts)
     assert starting.host is not None
     document = hooks.apply(spec(starting.config, facts, starting.host), starting.config, starting.engine.conf.hooks_dir)
     write_atomic(starting.run + "/config.json", jsontext.dumps(document).encode("utf-8", "surrogateescape"), 0o600)
     return facts
 
 
-def _own_mounts(starting: Starting, facts: Facts) -> Facts:
-    """The mount options ``U`` and ``idmap``."""
-    if not any(mount.chown or mount.idmap is not None for mount in starting.config.mounts):
+def _serve_own_ids(starting: Starting, facts: Facts) -> Facts:
+    """The mount options ``U`` and ``idmap``, and what the runtime needs for a container with ids of its own."""
+    engine, config = starting.engine, starting.config
+    chosen = any(mount.chown or mount.idmap is not None for mount in config.mounts)
+    if not chosen and "user" not in facts.namespaces:
         return facts
-    from podling.engine import usernamespaces
+    from podling.engine import usernamespaces  # for such containers alone
 
-    facts = usernamespaces.own_mounts(starting.engine, starting.config, facts)
-    if starting.host is not None:
+    if chosen:
+        facts = usernamespaces.own_mounts(engine, config, facts)
+        assert starting.host is not None
         starting.host = starting.host.replace(sources={**starting.host.sources, **facts.image_mounts})
+    if "user" in facts.namespaces:
+        facts = facts.replace(staged_root=usernamespaces.stage(engine, config, facts.rootfs))
+        if config.runtime == "runc":
+            facts = facts.replace(namespaces=usernamespaces.as_runc_takes_it(engine, config, facts.namespaces,
+                                                                             own_network=_has_own_network(config)))
     return facts
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 from podling.engine.idmaps import maps_at, outside, spans_of
-from podling.errors import InvalidArgument, PodlingError, Refused, WrongState
+from podling.errors import InvalidArgument, PodlingError, Refused, Unsupported, WrongState
 from podling.linux import mounts, nested
 from podling.linux.files import make_directories, remove_tree
 from podling.linux.trees import change_owner
@@ -60,6 +60,28 @@ def _of_container(engine: Engine, container_id: str) -> str:
     if other.user_ns.mode == "container":
         return _of_container(engine, other.user_ns.value)
     return other.user_ns.value if other.user_ns.mode == "ns" else f"{engine.paths.run(container_id)}/userns"
+
+
+def as_runc_takes_it(engine: Engine, config: ContainerConfig, namespaces: dict[str, str], *, own_network: bool) -> dict[str, str]:
+    """The paths of the namespaces to join, for runc: it enters the user namespace first, and may join no other user namespace's then.
+
+    Where something is joined that belongs to others, runc makes the user namespace itself, with the same ids, after it has joined;
+    but a network namespace of the container's own would not belong to that one. Unsupported.
+    """
+    kinds = {"network": config.net_ns, "pid": config.pid_ns, "ipc": config.ipc_ns, "uts": config.uts_ns, "cgroup": config.cgroup_ns}
+    foreign = [kind for kind, joined in kinds.items() if joined.mode == "ns"
+               or (joined.mode == "container" and _namespace_of(engine, joined.value) != namespaces["user"])]
+    if not foreign:
+        return namespaces
+    if own_network or config.user_ns.mode in ("container", "ns"):
+        raise Unsupported(f"runc cannot join the {foreign[0]} namespace of a container with other ids",
+                          hint="use crun (--runtime crun), or the same user namespace: --userns=container:NAME")
+    return {kind: path for kind, path in namespaces.items() if kind != "user"}
+
+
+def _namespace_of(engine: Engine, container_id: str) -> str:
+    config = engine.containers.config(container_id)
+    return "" if config.user_ns.mode in ("host", "") else _of_container(engine, container_id)
 
 
 # --- what the container's root must reach -----------------------------------------------------------------------------

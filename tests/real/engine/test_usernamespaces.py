@@ -155,6 +155,11 @@ def test_other_modes(shared_world: World, podling: Callable[..., str], runtime: 
     pid = podling("inspect", "--format", "{{.State.Pid}}", "c").strip()
     said = podling(*run, f"--userns=ns:/proc/{pid}/ns/user", "bb", "sh", "-c", "readlink /proc/self/ns/user; stat -c %u /home/web")
     assert said == own + "101\n"
+    for flags in (("--uidmap", "0:5000:9"), ()):
+        said = podling("--runtime", runtime, "run", "--rm", *flags, "--network=container:c", "bb", "ip", "addr", "show", "eth0")
+        assert "inet 10.88." in said
+    joining = ("--runtime", runtime, "run", "--rm", "--uidmap", "0:5000:9", "--uts=container:c", "bb", "true")
+    assert "runc cannot join the uts namespace" in podling(*joining, status=125) if runtime == "runc" else podling(*joining) == ""
     podling("create", "--name", "d", "--userns=container:c", "bb", "true")
     assert podling("inspect", "--format", "{{.HostConfig.UsernsMode}}", "d").startswith("container:")
     assert "dependent containers" in podling("rm", "-f", "-t", "0", "c", status=125)

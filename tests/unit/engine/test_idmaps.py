@@ -53,6 +53,8 @@ def test_auto_takes_what_nobody_has_and_is_as_large_as_the_image_needs() -> None
     ("nomap", ROOT, "nomap is only supported in rootless mode"),
     ("keep-id:size=5", ROOT, "only supported in rootless mode"),
     ("auto:size=0", ROOT, "container ID 0 cannot be mapped to a host ID"),
+    ("keep-id", USER.replace(parents=(((0, 4242, 1),), ((0, 4242, 1),))), "keep-id needs a subordinate id for the container's root"),
+    ("nomap", USER.replace(parents=(((0, 4242, 1),), ((0, 4242, 1),))), "nomap needs subordinate ids"),
 ])
 def test_modes_that_cannot_be(text: str, facts: IdFacts, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
