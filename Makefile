@@ -4,7 +4,7 @@
 # Every target installs what it needs first (scripts/setup); the second time that takes milliseconds.
 bin := .venv/bin
 
-.PHONY: setup fmt lint types unit real test bench demo clean
+.PHONY: setup fmt lint types unit real test bench bench-networks demo clean
 
 setup:
 	@scripts/setup
@@ -20,6 +20,9 @@ test:
 
 bench: setup
 	/usr/bin/python3 bench/compare.py $(BENCH)
+
+bench-networks: setup
+	/usr/bin/python3 bench/networks.py $(BENCH)
 
 demo: setup
 	@scripts/demo

@@ -97,12 +97,12 @@ class Bench:
 # --- the private world ------------------------------------------------------------------------------------------------
 
 
-def enter(arguments: list[str]) -> None:
+def enter(arguments: list[str], program: str = __file__) -> None:
     """Start again in namespaces of our own, then build the world there."""
     if os.environ.get("PODLING_BENCH_INSIDE") != "1":
         os.environ["PODLING_BENCH_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
-                              "--propagation", "private", sys.executable, __file__, *arguments])
+                              "--propagation", "private", sys.executable, program, *arguments])
 
 
 def build_world(base: Path) -> None:
