@@ -20,6 +20,7 @@ from pathlib import Path
 
 import compare
 from compare import Bench, Engine
+
 from tests.support.busybox import busybox_archive
 
 UID = 1500
@@ -92,7 +93,8 @@ def throughput(bench: Bench, prefix: str, networks: dict[str, str]) -> None:
 def transferred(port: str) -> float:
     """Bytes a second to an iperf3 behind a port of this host, once it answers."""
     for _ in range(100):
-        done = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", port, "-t", str(TRANSFER_SECONDS), "-J"], capture_output=True, check=False)
+        done = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", port, "-t", str(TRANSFER_SECONDS), "-J"], capture_output=True,
+                              check=False)
         found = json.loads(done.stdout)["end"].get("sum_received") if done.returncode == 0 else None
         if found:                            # a server that was not ready yet answers without
             return float(found["bits_per_second"]) / 8
