@@ -18,6 +18,7 @@ from podling.errors import Corrupt, PodlingError, explain
 from podling.image.compression import decompressed
 from podling.image.manifest import Descriptor
 from podling.record import Record
+from podling.store import mapped
 from podling.store.adding import mend
 from podling.values import reference
 
@@ -93,6 +94,7 @@ def _treat(engine: Engine, layer: Layer, position_in: tuple[str, int], reason: s
     if not options.repair:
         return damage
     if _mended(engine, layer, position_in, options):
+        mapped.forget(engine.paths.graphroot, layer.key)
         return damage.replace(outcome="mended")
     if not options.force:
         return damage

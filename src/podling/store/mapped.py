@@ -22,7 +22,7 @@ import os
 from podling import log
 from podling.errors import PodlingError
 from podling.linux import mounts, nested, syscalls
-from podling.linux.files import make_directories, remove_tree, unique_name
+from podling.linux.files import aside, make_directories, remove_tree, unique_name
 from podling.linux.locks import Lock
 from podling.linux.trees import copy_content
 from podling.record import Record
@@ -119,6 +119,16 @@ def copies(graphroot: str, container: str, lowers: Sequence[str], maps: Maps) ->
         with Lock(f"{graphroot}/locks/mapped").shared():     # garbage collection waits meanwhile
             _make_all(graphroot, missing, maps)
     return [f"{place}/diff" for place in places]
+
+
+def forget(graphroot: str, key: str) -> None:
+    """Delete the copies of a layer that was made anew; the next container with such ids makes them again."""
+    directory = f"{graphroot}/mapped"
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
+        if name.partition("-")[0] == key:
+            moved = aside(f"{directory}/{name}", directory)
+            if moved is not None:
+                remove_tree(moved)
 
 
 def _place(graphroot: str, container: str, lower: str, maps: Maps) -> str:

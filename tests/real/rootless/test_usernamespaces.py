@@ -56,19 +56,23 @@ def test_each_mode(web: User, runtime: str) -> None:
         "200", "210", *numbers((0, 1, 200), (200, 0, 1), (201, 201, SIZE - 200))]
     assert web.podling(*run, "--userns=nomap", "bb", "sh", "-c", SHOW).split() == numbers((0, 1, SIZE))
     assert web.podling(*run, "--userns=auto", "bb", "sh", "-c", SHOW).split() == numbers((0, 1, 1024))
+    assert web.podling(*run, "--userns=host", "bb", "sh", "-c", SHOW).split() == numbers((0, UID, 1), (1, FIRST, SIZE))
+    assert not left_in_tmp()
+    web.assert_nothing_left()
+
+
+def test_ids_that_are_said(web: User) -> None:
+    run = ("run", "--rm", *NONE)
     assert web.podling(*run, "--userns=auto:size=2000,uidmapping=0:5:1", "bb", "sh", "-c", SHOW).split() == numbers(
         (0, 5, 1), (1, 6, 1999))
     assert web.podling(*run, "--uidmap", "0:1:100", "bb", "sh", "-c", SHOW).split() == numbers((0, 1, 100))
     assert web.podling(*run, "--uidmap", f"0:@{FIRST + 7}:9", "bb", "sh", "-c", SHOW).split() == numbers((0, 8, 9))
     assert web.podling(*run, "--uidmap", "+5:0:1", "bb", "sh", "-c", SHOW).split() == numbers((0, 1, 5), (5, 0, 1), (6, 6, SIZE - 5))
     assert web.podling(*run, "--subuidname", "tester", "bb", "sh", "-c", SHOW).split() == numbers((0, 1, SIZE))
-    assert web.podling(*run, "--userns=host", "bb", "sh", "-c", SHOW).split() == numbers((0, UID, 1), (1, FIRST, SIZE))
     assert web.podling(*run, "bb", "id", "-un", env={"PODMAN_USERNS": "keep-id"}) == "tester\n"
     web.world.path(f"{HOME}/userns.conf").write_text('[containers]\nuserns = "nomap"\n', encoding="ascii")
     configured = {"CONTAINERS_CONF_OVERRIDE": f"{HOME}/userns.conf"}
     assert web.podling(*run, "bb", "sh", "-c", SHOW, env=configured).split() == numbers((0, 1, SIZE))
-    assert not left_in_tmp()
-    web.assert_nothing_left()
 
 
 def test_bind_mount_of_the_users_own(web: User, runtime: str) -> None:
@@ -131,10 +135,11 @@ def test_containers_with_the_same_ids_share_copies(web: User) -> None:
     web.podling("rm", "a", "b")
     keys = {name.partition("-")[0] for name in first}
     assert {path.name for path in web.world.path(MAPPED).parent.joinpath("layers").iterdir()} >= keys
-    web.podling("run", "--name", "c", *NONE, "bb", "touch", "/new")
+    web.podling("run", "--name", "c", *NONE, "bb", "sh", "-c", "rm -r /home /etc/group; mkdir /home; touch /a; ln /a /b; mkfifo /p")
     web.podling("commit", "-q", "c", "extra")
     web.podling("rm", "c")
-    web.podling("run", "--rm", *NONE, "--userns=keep-id", "extra", "true")
+    said = web.podling("run", "--rm", *NONE, "--userns=keep-id", "extra", "sh", "-c", "ls /home; cat /etc/group; test -p /p; stat -c %h /a")
+    assert said.split() == [f"tester:x:{UID}:tester", "2"], "what the layer deletes stays deleted in its copy"
     assert len(set(web.world.path(MAPPED).iterdir())) > len(first)
     web.run("mkdir", f"{MAPPED}/.tmp-of-a-killed-command")
     web.podling("rmi", "extra")
