@@ -37,8 +37,8 @@ PORT = 53
 _PROGRAM = "aardvark-dns"
 _INTERNAL = "%int"
 _EADDRINUSE = 98
-_HINT = ("see who has the port with 'ss -lunp sport = :53'; if it keeps it, set dns_bind_port under [network] in containers.conf, or create "
-         "the network with --disable-dns")
+_HINT = ("see who has the port with 'ss -lunp sport = :53'; if it keeps it, set dns_bind_port under [network] in containers.conf, or "
+         "create the network with --disable-dns")
 _SECONDS = 10.0              # a start takes 3 ms, by systemd-run 30
 
 
