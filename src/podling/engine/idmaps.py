@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 
+from podling import log
 from podling.errors import InvalidArgument, NotFound, PodlingError
+from podling.linux.files import read_text
 from podling.record import Record
 from podling.values import idmaps, isolation
 from podling.values.isolation import Namespace
@@ -20,6 +22,7 @@ from podling.values.isolation import Namespace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from podling.config.containers import ContainersConf
     from podling.engine.engine import Engine
@@ -158,7 +161,7 @@ def _free(engine: Engine, facts: IdFacts) -> tuple[tuple[Range, ...], tuple[Rang
 
 
 def _used(engine: Engine) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
-    """The ids of all containers that have their own; one that keeps the host's ids is in nobody's way."""
+    """The ids of all containers that have their own, Podman's too; one that keeps the host's ids is in nobody's way."""
     from podling import jsontext
 
     found: tuple[list[Range], list[Range]] = ([], [])
@@ -167,7 +170,29 @@ def _used(engine: Engine) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
         for ranges, spans in zip(found, (config["uid_map"], config["gid_map"] or config["uid_map"]), strict=True):
             if not idmaps.is_identity(idmaps.spans(spans)):
                 ranges += [(outside, size) for _, outside, size in idmaps.spans(spans)]
+    for container in _podmans_containers(engine):
+        for ranges, key in zip(found, ("uidmap", "gidmap"), strict=True):
+            ranges += [(span["host_id"], span["size"]) for span in container.get(key) or ()]
     return tuple(found[0]), tuple(found[1])
+
+
+def _podmans_containers(engine: Engine) -> list[dict[str, Any]]:
+    """What containers/storage keeps of the containers of Podman's own store: it gives them ids of the same ranges."""
+    from podling import jsontext
+    from podling.engine.engine import PODMAN_GRAPHROOT, data_directory
+
+    store = f"{data_directory(engine.owner)}/containers/storage" if engine.owner else PODMAN_GRAPHROOT
+    found: list[dict[str, Any]] = []
+    for driver in ("overlay", "vfs"):
+        for name in ("containers.json", "volatile-containers.json"):
+            path = f"{store}/{driver}-containers/{name}"
+            try:
+                found += jsontext.loads(read_text(path) or "[]")
+            except FileNotFoundError:
+                continue
+            except ValueError as error:          # just being written
+                log.debug(f"reading {path}: {error}")
+    return found
 
 
 def _accounts(engine: Engine, options: CreateOptions, surroundings: Surroundings) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -129,6 +129,12 @@ def test_auto_containers_never_overlap(shared_world: World, podling: Callable[..
     said = podling("run", "--rm", *NONE, "--userns=auto", "bb", "cat", "/proc/self/uid_map")
     assert f"[{':'.join(said.split())}]" == maps[1]
     podling("rm", "a0", "a2", "a3")
+    podmans = shared_world.path("/var/lib/containers/storage/overlay-containers")
+    podmans.mkdir(parents=True)
+    taken = [{"container_id": 0, "host_id": 1000000, "size": 100}]
+    (podmans / "containers.json").write_text(json.dumps([{"id": "x", "uidmap": taken}, {"id": "y"}]), encoding="ascii")
+    assert podling("run", "--rm", *NONE, "--userns=auto:size=9", "bb", "cat", "/proc/self/uid_map").split() == ["0", "1000100", "9"]
+    (podmans / "containers.json").unlink()
     assert podling("run", "--rm", *NONE, "bb", "cat", "/proc/self/gid_map", env={"PODMAN_USERNS": "auto:size=7"}).split() == [
         "0", "1000000", "7"]
     assert podling("run", "--rm", *NONE, "--userns=auto", "-u", "3000", "bb", "sh", "-c", "id -u; cat /proc/self/uid_map").split() == [
