@@ -36,6 +36,7 @@ TARGETS = {
     "ps -a, 100 containers": 0.8, "images, 100 images": 0.8, "inspect": 0.8, "info": 0.3,
     "pull, 480 MB": 0.4, "save, 480 MB": 0.4, "load, 480 MB": 0.4, "push, 480 MB": 0.4, "idle container's memory": 1.0,
     "pull, 5 MB": 0.6, "save, 5 MB": 0.6, "load, 5 MB": 0.6, "push, 5 MB": 0.6, "commit, 5 MB": 0.6,
+    "images, 1000 images of 10 layers": 1.0,
 }
 
 

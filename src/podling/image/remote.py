@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from podling.config.registries_d import SignaturePlaces
     from podling.image.manifest import Descriptor
     from podling.image.registry.client import Registry
-    from podling.image.registry.ranges import Ranges
+    from podling.image.registry.ranges import Abilities, Ranges
     from podling.image.signatures.stored import Signature
     from podling.values.reference import Reference
 
@@ -66,6 +66,7 @@ class Remote(BlobSource):
         self.access = access
         self.places = places
         self.registry = access.open(reference.registry)
+        self._abilities: Abilities | None = None
 
     def top(self) -> tuple[bytes, str]:
         """The manifest or index of the tag or digest."""
@@ -109,9 +110,10 @@ class Remote(BlobSource):
 
     def ranges(self, found: Found, number: int) -> Ranges:
         """A layer's parts."""
-        from podling.image.registry.ranges import Ranges
+        from podling.image.registry.ranges import Abilities, Ranges
 
-        return Ranges(self.registry, self.reference.repository, found.layers[number])
+        self._abilities = self._abilities or Abilities()
+        return Ranges(self.registry, self.reference.repository, found.layers[number], self._abilities)
 
     def close(self) -> None:
         """Close the connections."""

@@ -27,16 +27,23 @@ class NoRanges(RegistryError):
     """The registry sends whole blobs only."""
 
 
+class Abilities:
+    """What a registry is known to do: storage behind it often sends the whole blob where several ranges are asked for."""
+
+    several_ranges = True
+
+
 class Ranges:
     """A blob's parts; ``fetched`` counts the bytes that came. Parts that are read one after the other may be announced."""
 
-    def __init__(self, registry: Registry, repository: str, descriptor: Descriptor) -> None:
+    def __init__(self, registry: Registry, repository: str, descriptor: Descriptor, abilities: Abilities | None = None) -> None:
+        """``abilities`` is shared by all blobs of a registry, so that it is tried once."""
         self.registry = registry
         self.repository = repository
         self.descriptor = descriptor
         self.fetched = 0
         self._announced: list[tuple[int, int]] = []     # the next one last
-        self._together = True                # several ranges in a request are worth a try
+        self._abilities = abilities or Abilities()
         self._answer: _Several | None = None
 
     def announce(self, wanted: list[tuple[int, int]]) -> None:
@@ -104,12 +111,12 @@ class Ranges:
             self._answer.finish()
             self._answer = None
         together = [(start, end), *reversed(self._announced[1 - _MOST_TOGETHER:])]
-        if not self._together or len(together) == 1:
+        if not self._abilities.several_ranges or len(together) == 1:
             return None
         answer = self._request(together)
         if answer.status != 206 or not answer.header("content-type").lower().startswith("multipart/byteranges"):
             answer.close()
-            self._together = False
+            self._abilities.several_ranges = False
             return None
         self._answer = _Several(answer, len(together))
         return self._answer
