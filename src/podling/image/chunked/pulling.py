@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from podling.store.layers import Layer, Layers
 
 ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
+SMALL = 1 << 16                              # bytes that come sooner than the table of contents and then what is missing
 WORTH = 0.8                                  # of the blob; who has to fetch more fetches all of it, in one stream
 
 
@@ -54,8 +55,8 @@ class _Adding:
     def read(self, _size: int) -> bytes:
         """The next piece of the tar."""
         if self._tar is None:
-            if self.layers.database.row("SELECT 1 FROM layers LIMIT 1") is None:
-                raise _Whole(f"{self.what}: the store holds nothing of it")
+            if self.descriptor.size < SMALL or self.layers.database.row("SELECT 1 FROM layers LIMIT 1") is None:
+                raise _Whole(f"{self.what}: it is small, or the store holds nothing of it")
             self._tar = self._begin()
         return next(self._tar, b"")
 
