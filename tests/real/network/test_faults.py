@@ -133,3 +133,13 @@ def test_a_bridge_that_somebody_deleted(ready: World) -> None:
     assert served(ready, "http://127.0.0.1:8080/")
     ready.run("podling", "rm", "-f", "-t", "0", "c")
     assert_all_gone(ready)
+
+
+def test_killed_sweepers_are_made_up_for(ready: World) -> None:
+    """What the last container on a bridge leaves to a process in the background is found by the next that ends."""
+    for _ in range(3):
+        ready.run("podling", "run", "-d", "--name", "c", "--network", "named", "bb", "sleep", "100")
+        ready.run("podling", "rm", "-f", "-t", "0", "c")
+        ready.run("pkill", "-9", "-f", "podling.* rm -f", check=False)
+    ready.run("podling", "run", "--rm", "bb", "true")                         # on another network
+    assert_all_gone(ready)

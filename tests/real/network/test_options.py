@@ -139,12 +139,14 @@ def test_isolation(ready: World, driver: str) -> None:
     ready.run("podling", "rm", "-af", "-t", "0", env=env)
 
 
-def test_internal(ready: World) -> None:
+@pytest.mark.parametrize("driver", ["", "iptables"])
+def test_internal(ready: World, driver: str) -> None:
+    env = configured(ready, f'firewall_driver = "{driver}"' if driver else "")
     create(ready, "n1", "--internal", "--subnet", "10.75.1.0/24", "--ipv6", "--subnet", "fd75::/64")
     create(ready, "n2", "--subnet", "10.75.2.0/24")
-    start(ready, "s", "--network", "n1", "--ip", "10.75.1.9")
-    start(ready, "c", "--network", "n1")
-    start(ready, "o", "--network", "n2", "--ip", "10.75.2.9")
+    start(ready, "s", "--network", "n1", "--ip", "10.75.1.9", env=env)
+    start(ready, "c", "--network", "n1", env=env)
+    start(ready, "o", "--network", "n2", "--ip", "10.75.2.9", env=env)
     waits(ready, "c", "10.75.1.9")
     waits(ready, "c", "s")
     waits(ready, "o", "10.75.2.9")
@@ -153,13 +155,16 @@ def test_internal(ready: World) -> None:
     assert not reaches(ready, "c", "198.51.100.1")
     assert not reaches(ready, "c", "10.75.2.9")
     assert not reaches(ready, "o", "10.75.1.9")
+    ready.run("podling", "rm", "-af", "-t", "0", env=env)
 
 
-def test_ipv6_with_published_ports(ready: World) -> None:
+@pytest.mark.parametrize("driver", ["", "iptables"])
+def test_ipv6_with_published_ports(ready: World, driver: str) -> None:
+    env = configured(ready, f'firewall_driver = "{driver}"' if driver else "")
     create(ready, "n6", "--ipv6", "--subnet", "10.75.1.0/24", "--subnet", "fd75::/64")
     create(ready, "o6", "--ipv6", "--subnet", "fd76::/64")
-    start(ready, "s", "--network", "n6", "--ip6", "fd75::9", "-p", "8080:80", "-p", "[::]:8081:80")
-    start(ready, "c", "--network", "o6", "-p", "[fd99::2]:8082:80")
+    start(ready, "s", "--network", "n6", "--ip6", "fd75::9", "-p", "8080:80", "-p", "[::]:8081:80", env=env)
+    start(ready, "c", "--network", "o6", "-p", "[fd99::2]:8082:80", env=env)
     waits(ready, "c", "[fd75::9]")
     waits(ready, "s", "[fd99::1]")
     for url in ("127.0.0.1:8080", "[fd99::2]:8081"):
@@ -169,6 +174,7 @@ def test_ipv6_with_published_ports(ready: World) -> None:
     clients = ready.path("/run/outside.log").read_text()
     assert "[fd99::2]" in clients                                                   # masqueraded
     assert "fd75::" not in clients
+    ready.run("podling", "rm", "-af", "-t", "0", env=env)
 
 
 def test_somebody_elses_bridge(ready: World) -> None:

@@ -198,11 +198,10 @@ def test_unshare_enters_the_namespace(user: User) -> None:
     assert_nothing_left(user)
 
 
-@pytest.mark.parametrize("backend", ["", "netavark"])
-def test_without_the_administrators_programs_on_the_path(user: User, backend: str) -> None:
+@pytest.mark.parametrize("line", ["", 'network_backend = "netavark"', 'firewall_driver = "iptables"'])
+def test_without_the_administrators_programs_on_the_path(user: User, line: str) -> None:
     """Debian's ordinary users have no /usr/sbin on their $PATH, where nft and iptables are."""
-    user.world.path("/etc/containers/backend.conf").write_text(f'[network]\nnetwork_backend = "{backend}"\n' if backend else "",
-                                                               encoding="ascii")
+    user.world.path("/etc/containers/backend.conf").write_text(f"[network]\n{line}\n", encoding="ascii")
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "CONTAINERS_CONF_OVERRIDE": "/etc/containers/backend.conf"}
     user.podling("run", "-d", "--name", "w", "--network", "n1", "-p", "8080:80", "bb", *SERVE, env=env)
     user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")
