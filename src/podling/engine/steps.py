@@ -284,6 +284,7 @@ def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
         from podling.engine import usernamespaces
 
         usernamespaces.unstage(engine, config)
+        usernamespaces.take_back_null(config)        # of a runtime that failed
     run = engine.paths.run(config.id)
     for name in os.listdir(run) if os.path.isdir(run) else ():
         if name == "userns" or name.startswith(("crun.", "runc.")):  # of a runtime that was killed: see monitor.oci.environment
@@ -308,10 +309,10 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
         exit_command=exit_command(engine, config, attended=starting.attended),
         keep_fds=starting.network.reserved if starting.network else (), preserve_fds=starting.preserve_fds)
-    if facts.staged_root:
+    if config.uid_map:
         from podling.engine import usernamespaces
 
-        usernamespaces.leave_stage(facts.staged_root)
+        usernamespaces.settle(config, facts.staged_root)
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
 

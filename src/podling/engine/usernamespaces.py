@@ -102,9 +102,22 @@ def stage(engine: Engine, config: ContainerConfig, rootfs: str) -> str:
     return directory
 
 
-def leave_stage(staged: str) -> None:
-    """Once the container is made it needs the mount no longer; runc goes into the directory for each command that it executes."""
-    mounts.unmount(staged, lazy=True)
+def settle(config: ContainerConfig, staged: str) -> None:
+    """Once the container is made, and before its process starts: take back what it no longer needs.
+
+    The staged mount: runc only goes into the directory for each command that it executes. And /dev/null, which conmon gives the runtime
+    as standard input: crun 1.8 gives that to the container's root, who could then close the host's device to everybody.
+    """
+    if staged:
+        mounts.unmount(staged, lazy=True)
+    take_back_null(config)
+
+
+def take_back_null(config: ContainerConfig) -> None:
+    """Give /dev/null back to the host's root, where it belongs to the container's; idempotent."""
+    root, found = outside(config, 0, 0), os.stat(os.devnull)
+    if root != (0, 0) and (found.st_uid, found.st_gid) == root:
+        os.chown(os.devnull, 0, 0)
 
 
 def keep_stage(engine: Engine, config: ContainerConfig) -> str:
