@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_names_come_from_the_store_that_the_command_line_names(world: World) -> None:
-    other = ("--root", "/var/other", "--runroot=/run/other")
+    other = ("--root", "/var/lib/containers/other", "--runroot=/run/other")
     world.run("podling", *other, "volume", "create", "there")
     world.run("podling", "volume", "create", "here")
 

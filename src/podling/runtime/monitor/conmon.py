@@ -175,7 +175,8 @@ class Launch:
         self.attach, attach_write = os.pipe() if attach else (-1, -1)
         # What conmon has to say until it leaves us; from then on its standard error is /dev/null.
         self.words, words_write = os.pipe()
-        env = {**dict(line.partition("=")[::2] for line in variables), **oci.environment(config.id), "_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
+        env = {**dict(line.partition("=")[::2] for line in variables), **oci.environment(config.id),
+               "_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
         passed = [sync_write, start_read, *keep_fds]
         if attach:
             env["_OCI_ATTACHPIPE"] = str(attach_write)
