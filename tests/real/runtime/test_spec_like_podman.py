@@ -60,6 +60,9 @@ CASES = {
     "time zone": "--tz local",
     "privileged": "--privileged",
     "privileged on the host": "--privileged --network host --pid host",
+    "own ids": "--uidmap 0:70000:3000 --gidmap 0:80000:3000 --group-add 2000",
+    "own ids of a user": "--uidmap 0:70000:3000 --privileged -u 1234:2678 --tmpfs /x:U",
+    "own ids on the host": "--uidmap 0:70000:9000 --network host --pid host",
 }
 
 
@@ -134,8 +137,8 @@ def normal(spec: dict[str, Any], container_id: str) -> dict[str, Any]:
 
 
 def _namespace_path(space: dict[str, str]) -> str:
-    """A network namespace that is made beforehand has a path, which both engines choose; the kernel sees no difference."""
-    return "" if space["type"] == "network" else space.get("path", "")
+    """A network or user namespace that is made beforehand has a path, which each engine chooses; the kernel sees no difference."""
+    return "" if space["type"] in ("network", "user") else space.get("path", "")
 
 
 def _mount(mount: dict[str, Any]) -> tuple[str, str, set[str]]:
