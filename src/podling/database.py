@@ -177,6 +177,8 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX static_addresses_container ON static_addresses(container_id);
     """,
+    # 1: a manifest says so, and nobody has read the blob whole. (SQLite keeps a comment of its own beside the column, to the table's end.)
+    "ALTER TABLE blobs ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0",
 )
 
 

@@ -76,9 +76,10 @@ class Push:
         preload()
         from podling.store.archive import pack  # noqa: F401  before the fork, not in each child
 
+        results = workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)
         sent = [Descriptor(media_type=media_type, digest=digest, size=size, annotations=annotations)
-                for digest, size, media_type, annotations in workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)]
-        self._remember(sent)
+                for digest, size, media_type, annotations, _ in results]
+        self._remember(sent, [made for *_, made in results])
         content, media_type = self._manifest(tuple(sent))
         self._config()
         self.progress("message", text="Writing manifest to image destination")
@@ -110,7 +111,7 @@ class Push:
             if len(parsed.layers) == len(self.layers):
                 found.setdefault(parsed.layers[number].digest, parsed.layers[number])
         rows = self.images.database.rows("SELECT digest, size, media_type, annotations FROM blobs LEFT JOIN blob_annotations "
-                                         "USING (digest) WHERE diff_id = ?", diff_id)
+                                         "USING (digest) WHERE diff_id = ? AND NOT claimed", diff_id)
         for digest, size, media_type, said in rows:
             found.setdefault(digest, Descriptor(media_type=media_type, digest=digest, size=size,
                                                 annotations=jsontext.loads(said) if said else {}))
@@ -128,7 +129,7 @@ class Push:
         return usable
 
     def _layer(self, number: int, candidates: list[tuple[Descriptor, list[str]]], tell: Callable[..., None]) -> list[Any]:
-        """In a worker: [digest, size, media type] of the layer as the registry has it now."""
+        """In a worker: [digest, size, media type, annotations, whether we made it] of the layer as the registry has it now."""
         repository = self.reference.repository
         for descriptor, _ in candidates:
             if blobs.size_of(self.registry, repository, descriptor.digest) in (descriptor.size, -1):
@@ -148,11 +149,11 @@ class Push:
                                                self.layers[number].diff_id)
         tell(result="done")
         kind = self.form.media_type(number, len(self.layers), docker=self.is_docker)
-        return [digest, size, kind, made[-1].annotations]
+        return [digest, size, kind, made[-1].annotations, True]
 
     def _kept(self, descriptor: Descriptor) -> list[Any]:
         kind = manifest.layer_type(docker=self.is_docker, compression=LAYER_TYPES[descriptor.media_type])
-        return [descriptor.digest, descriptor.size, kind, descriptor.annotations]
+        return [descriptor.digest, descriptor.size, kind, descriptor.annotations, False]
 
     def _mounted(self, descriptor: Descriptor, place: str) -> bool:
         try:
@@ -195,14 +196,15 @@ class Push:
                               digest=digests.digest_of(config), size=len(config)))
         return manifest.build(described), described.media_type
 
-    def _remember(self, sent: list[Descriptor]) -> None:
+    def _remember(self, sent: list[Descriptor], made: list[bool]) -> None:
         database = self.images.database
         with database.transaction():
-            for descriptor, layer in zip(sent, self.layers, strict=True):
+            for descriptor, layer, ours in zip(sent, self.layers, made, strict=True):
                 if descriptor.media_type.endswith(manifest.ENCRYPTED):
                     continue
-                database.run("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)",
-                             descriptor.digest, layer.diff_id, descriptor.size, descriptor.media_type)
+                database.run("INSERT INTO blobs (digest, diff_id, size, media_type, claimed) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) "
+                             "DO UPDATE SET diff_id = excluded.diff_id, claimed = 0 WHERE NOT excluded.claimed",
+                             descriptor.digest, layer.diff_id, descriptor.size, descriptor.media_type, not ours)
                 if descriptor.annotations:
                     database.run("INSERT OR IGNORE INTO blob_annotations (digest, annotations) VALUES (?, ?)", descriptor.digest,
                                  jsontext.dumps(descriptor.annotations))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Progress = Callable[..., None]
 
 WORKERS = 4
+WHOLE, IN_PARTS = "whole", "in parts"
 # annotations of layers that have a table of contents: zstd:chunked, eStargz
 TABLES = ("io.github.containers.zstd-chunked.manifest-checksum", "containerd.io/snapshot/stargz/toc.digest")
 _PARENT_PAUSE = 0.005                        # seconds between two looks for a layer that another process stores
@@ -57,11 +58,11 @@ def store(images: Images, source: Source, found: Found, *, names: Iterable[str] 
     if signatures:
         report("message", text="Checking if image destination supports signatures")
     found = _unlocked(found, keys)
-    layers = _store_layers(images.layer_store, source, found, report)
+    layers, read = _store_layers(images.layer_store, source, found, report)
     report("begin", key="config", label=f"Copying config {_config_digest(found)[:10]}", total=len(found.config))
     report("end", key="config", result="done")
     report("message", text="Writing manifest to image destination")
-    _remember_blobs(images.database, found, repository)
+    _remember_blobs(images.database, found, repository, read)
     image = images.add(config=found.config, manifest=found.manifest, media_type=found.media_type, layers=layers, names=names,
                        repo_digests=repo_digests, manifests=found.others, signatures=signatures)
     report("message", text="Storing signatures")
@@ -84,8 +85,8 @@ def _config_digest(found: Found) -> str:
     return digests.digest_of(found.config).removeprefix("sha256:")
 
 
-def _store_layers(store_layers: Layers, source: Source, found: Found, report: Progress) -> list[Layer]:
-    """The image's layers, held: those that were there, and the others brought by workers."""
+def _store_layers(store_layers: Layers, source: Source, found: Found, report: Progress) -> tuple[list[Layer], set[int]]:
+    """(the image's layers, held: those that were there, and the others brought by workers; which of them were read whole)."""
     store_layers.hold()
     present: list[Layer] = []
     for diff_id in found.diff_ids:
@@ -100,7 +101,7 @@ def _store_layers(store_layers: Layers, source: Source, found: Found, report: Pr
         if number < len(present):
             report("end", key=f"{number}", result="skipped: already exists")
 
-    def task(position: int, tell: Callable[..., None]) -> bool:
+    def task(position: int, tell: Callable[..., None]) -> str:
         return _store_layer(store_layers, source, found, missing[position], tell)
 
     def seen(position: int, event: dict[str, Any]) -> None:
@@ -114,38 +115,38 @@ def _store_layers(store_layers: Layers, source: Source, found: Found, report: Pr
         source.prepare()
         from podling.store import adding  # noqa: F401  before the fork, not in each child
     count = WORKERS if source.is_remote else workers.for_layers([found.layers[number].size for number in missing], WORKERS)
-    workers.run(len(missing), task, workers=count, progress=seen, database=store_layers.database)
+    ways = workers.run(len(missing), task, workers=count, progress=seen, database=store_layers.database)
     for number in missing:
         layer = store_layers.find(found.diff_ids[number], present)
         if layer is None:
             raise PodlingError(f"layer {found.diff_ids[number]} was removed while its image was stored", hint="try again")
         present.append(layer)
-    return present
+    return present, {number for number, way in zip(missing, ways, strict=True) if way == WHOLE}
 
 
-def _store_layer(store_layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
-    """In a worker: bring one layer into the store; whether anything had to be read."""
+def _store_layer(store_layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> str:
+    """In a worker: bring one layer into the store; how: WHOLE, IN_PARTS, or "" where it was there already."""
     database = Database(store_layers.database.path)
     try:
         layers = Layers(database, store_layers.graphroot, store_layers.rules)
         try:
-            used = _read_layer(layers, source, found, number, tell)
+            way = _read_layer(layers, source, found, number, tell)
         except _SpoiltDownload as error:
             log.debug(f"downloading {found.layers[number].digest} anew, what an earlier run left is damaged: {explain(error)}")
-            used = _read_layer(layers, source, found, number, tell)
+            way = _read_layer(layers, source, found, number, tell)
         finally:
             layers.release()                 # the parent holds what was stored
     finally:
         database.close()
-    tell(result="done" if used else "skipped: already exists")
-    return used
+    tell(result="done" if way else "skipped: already exists")
+    return way
 
 
 class _SpoiltDownload(Corrupt):
     """A layer was wrong whose first bytes an earlier run had left, perhaps before a power cut."""
 
 
-def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> bool:
+def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell: Callable[..., None]) -> str:
     parent, descriptor = os.getppid(), found.layers[number]
     lock = found.layer_keys.get(number)
     has_table = lock is None and any(name in descriptor.annotations for name in TABLES)
@@ -155,7 +156,7 @@ def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell:
         used = pulling.add(layers, found.diff_ids[number], descriptor, ranges, progress=lambda done: tell(done=done),
                            parents=lambda: _lower_layers(layers, found, number, parent))
         if used is not None:
-            return used
+            return IN_PARTS if used else ""
     with source.layer(found, number, lambda done: tell(done=done)) as stream:
         plain: Callable[[int], bytes] | None = None
 
@@ -175,7 +176,7 @@ def _read_layer(layers: Layers, source: Source, found: Found, number: int, tell:
             if stream.resumed:
                 raise _SpoiltDownload("") from error
             raise
-    return plain is not None
+    return WHOLE if plain is not None else ""
 
 
 def _decrypted(stream: LayerStream, lock: LayerKey) -> Callable[[int], bytes]:
@@ -205,14 +206,20 @@ def _lower_layers(layers: Layers, found: Found, number: int, parent: int) -> lis
     return lower
 
 
-def _remember_blobs(database: Database, found: Found, repository: str) -> None:
-    """Keep which compressed blob is which layer, and where it is: a push sends none that a registry has."""
-    rows = [(descriptor.digest, diff_id, descriptor.size, descriptor.media_type)
-            for descriptor, diff_id in zip(found.layers, found.diff_ids, strict=True) if LAYER_TYPES.get(descriptor.media_type)]
+def _remember_blobs(database: Database, found: Found, repository: str, read: set[int]) -> None:
+    """Keep which compressed blob is which layer, and where it is: a push sends none that a registry has.
+
+    ``read``: the layers whose blobs were downloaded whole and verified. Of the others only the manifest says what they are, and no
+    push believes it: a blob of another content would take the layer's place in every image that has it.
+    """
+    rows = [(descriptor.digest, diff_id, descriptor.size, descriptor.media_type, number not in read)
+            for number, (descriptor, diff_id) in enumerate(zip(found.layers, found.diff_ids, strict=True))
+            if LAYER_TYPES.get(descriptor.media_type)]
     tables = [(descriptor.digest, jsontext.dumps(descriptor.annotations)) for descriptor in found.layers
               if any(name in descriptor.annotations for name in TABLES)]
     with database.transaction():
-        database.run_many("INSERT OR IGNORE INTO blobs (digest, diff_id, size, media_type) VALUES (?, ?, ?, ?)", rows)
+        database.run_many("INSERT INTO blobs (digest, diff_id, size, media_type, claimed) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) "
+                          "DO UPDATE SET diff_id = excluded.diff_id, claimed = 0 WHERE NOT excluded.claimed", rows)
         database.run_many("INSERT OR IGNORE INTO blob_annotations (digest, annotations) VALUES (?, ?)", tables)
         if repository:
             database.run_many("INSERT OR IGNORE INTO blob_locations (digest, repository) VALUES (?, ?)",

@@ -82,6 +82,28 @@ def test_what_is_there_is_not_fetched_again(hostile: HostileRegistry, store: Sto
     assert fetched(hostile, "three") < 30_000 + (len(hostile.blobs[hostile.layer]) if one_range else 0)  # type: ignore[attr-defined]
 
 
+def test_what_a_manifest_claims_of_blobs_is_not_believed_elsewhere(hostile: HostileRegistry, store: Store) -> None:
+    """Only a blob that was read whole is known to be its layer; another image's push does not rely on the others."""
+    def known() -> dict[str, int]:
+        return dict(store.database.rows("SELECT digest, claimed FROM blobs"))
+
+    store.pull(serve(hostile, "one", ONE))
+    whole = hostile.layer  # type: ignore[attr-defined]
+    assert known() == {whole: 0}
+    name = serve(hostile, "two", TWO)
+    store.pull(name)
+    parts = hostile.layer  # type: ignore[attr-defined]
+    assert known() == {whole: 0, parts: 1}
+    again = simple_image(ONE)                                                # a layer that is there, under a digest that nobody has read
+    hostile.add_image("again", "1", again.blobs, again.manifest, again.media_type)
+    store.pull(f"{hostile.host}/again:1")
+    assert known()[again.layers[0]] == 1
+    for image in store.images.list():
+        store.images.remove(image)
+    store.pull(f"{hostile.host}/again:1")
+    assert known() == {again.layers[0]: 0}
+
+
 def test_layers_without_a_table_are_looked_into_by_path(hostile: HostileRegistry, store: Store) -> None:
     plain = simple_image(ONE)
     hostile.add_image("plain", "1", plain.blobs, plain.manifest, plain.media_type)
