@@ -259,7 +259,7 @@ def _keep(namespace: Namespace, facts: IdFacts) -> Decided:
     said = {name: int(values[-1]) for name, values in idmaps.options(namespace.value).items()}
     if facts.owner is None:                      # root keeps all ids by itself; the namespace is one nevertheless
         if "size" in said:
-            raise InvalidArgument("the size option of keep-id is only supported in rootless mode")
+            raise InvalidArgument("cannot set max size for user namespace when not running rootless", hint="leave out size=")
         identity = [tuple((own, own, size) for own, _, size in spans) for spans in facts.parents]
         user = f"{said.get('uid', 0)}:{said.get('gid', 0)}" if "uid" in said or "gid" in said else ""
         return Decided(user_ns=namespace, uid_map=idmaps.texts(identity[0]), gid_map=idmaps.texts(identity[1]), user=user)

@@ -51,7 +51,7 @@ def test_auto_takes_what_nobody_has_and_is_as_large_as_the_image_needs() -> None
 
 @pytest.mark.parametrize(("text", "facts", "words"), [
     ("nomap", ROOT, "nomap is only supported in rootless mode"),
-    ("keep-id:size=5", ROOT, "only supported in rootless mode"),
+    ("keep-id:size=5", ROOT, "cannot set max size for user namespace when not running rootless"),
     ("auto:size=0", ROOT, "container ID 0 cannot be mapped to a host ID"),
     ("keep-id", USER.replace(parents=(((0, 4242, 1),), ((0, 4242, 1),))), "keep-id needs a subordinate id for the container's root"),
     ("nomap", USER.replace(parents=(((0, 4242, 1),), ((0, 4242, 1),))), "nomap needs subordinate ids"),
