@@ -9,7 +9,8 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from tests.support.archives import archive, directory, member
-from tests.support.images import TestImage
+from tests.support.images import TestImage, simple_image
+from tests.support.signing import world_registry
 from tests.support.users import FIRST, HOME, UID, User
 
 if TYPE_CHECKING:
@@ -49,6 +50,37 @@ def test_pull_and_push(user: User) -> None:
         assert user.podling("run", "--rm", *NONE, "localhost:5000/bb:1", "echo", "on") == "on\n"
         user.podling("tag", "localhost:5000/bb:1", "bb")
         user.podling("rmi", "localhost:5000/bb:1")
+    finally:
+        registry.kill()
+        registry.wait()
+
+
+def test_layers_in_parts_and_encrypted_ones(user: User) -> None:
+    shared = {f"usr/file{number}": os.urandom(20_000) for number in range(20)}
+    registry = world_registry(user.world)
+    insecure = ("-q", "--tls-verify=false")
+    try:
+        for number in (1, 2):
+            image = simple_image({**shared, f"etc/{number}": b"x" * number})
+            image.write_layout(user.world.path(f"{HOME}/layout{number}"), "x")
+            user.world.run("chown", "-R", f"{UID}", f"{HOME}/layout{number}")
+            pulled = user.podling("pull", "-q", f"oci:{HOME}/layout{number}:x").strip()
+            user.podling("push", *insecure, "--compression-format", "zstd:chunked", pulled, f"localhost:5000/parts:{number}")
+            user.podling("rmi", "-f", pulled)
+        log = user.world.path("/run/registry-5000.log")
+        sent = []
+        for number in (1, 2):
+            log.write_text("")
+            user.podling("pull", *insecure, f"localhost:5000/parts:{number}")
+            sent.append(sum(int(line.split(' HTTP/1.1" ')[1].split()[1]) for line in log.read_text().splitlines() if "/blobs/" in line))
+        assert sent[1] < 20_000 < 400_000 < sent[0]
+        user.run("openssl", "genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "key.pem")
+        user.run("openssl", "pkey", "-in", "key.pem", "-pubout", "-out", "key.pub")
+        user.podling("push", *insecure, "--encryption-key", "jwe:key.pub", "localhost:5000/parts:2", "localhost:5000/locked:1")
+        user.podling("rmi", "-f", "localhost:5000/parts:1", "localhost:5000/parts:2")
+        assert "missing private key" in user.podling("pull", *insecure, "localhost:5000/locked:1", status=125)
+        user.podling("pull", *insecure, "--decryption-key", "key.pem", "localhost:5000/locked:1")
+        user.podling("rmi", "localhost:5000/locked:1")
     finally:
         registry.kill()
         registry.wait()
