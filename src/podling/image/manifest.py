@@ -51,6 +51,9 @@ LAYER_TYPES = {
     "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd": "zstd",
 }
 ENCRYPTED = "+encrypted"     # behind the type of a layer that ocicrypt encrypted
+# annotations of layers with a table of contents: the digest of that
+ZSTD_TABLE = "io.github.containers.zstd-chunked.manifest-checksum"
+ESTARGZ_TABLE = "containerd.io/snapshot/stargz/toc.digest"
 REF_NAME = "org.opencontainers.image.ref.name"
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from podling import jsontext
 from podling.errors import InvalidArgument, RegistryError
 from podling.image import digests, manifest, workers
-from podling.image.chunked.toc import CHECKSUM
 from podling.image.compression import preload
 from podling.image.manifest import LAYER_TYPES, Descriptor, Manifest
 from podling.image.outgoing import CHUNKED, Form
@@ -119,7 +118,7 @@ class Push:
         usable = []
         for descriptor in found.values():
             kind = LAYER_TYPES.get(descriptor.media_type)
-            has_table = CHECKSUM in descriptor.annotations
+            has_table = manifest.ZSTD_TABLE in descriptor.annotations
             if kind is None or (self.force and (CHUNKED if has_table else kind) != wanted) or (
                     wanted == CHUNKED and kind == "zstd" and not has_table):
                 continue

@@ -14,7 +14,7 @@ from podling.database import Database
 from podling.errors import Corrupt, PodlingError, SignatureRejected, explain
 from podling.image import workers
 from podling.image.compression import decompressed
-from podling.image.manifest import ENCRYPTED, LAYER_TYPES
+from podling.image.manifest import ENCRYPTED, ESTARGZ_TABLE, LAYER_TYPES, ZSTD_TABLE
 from podling.store.layers import Layers
 
 TYPE_CHECKING = False
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 WORKERS = 4
 WHOLE, IN_PARTS = "whole", "in parts"
-# annotations of layers that have a table of contents: zstd:chunked, eStargz
-TABLES = ("io.github.containers.zstd-chunked.manifest-checksum", "containerd.io/snapshot/stargz/toc.digest")
+TABLES = (ZSTD_TABLE, ESTARGZ_TABLE)
 _PARENT_PAUSE = 0.005                        # seconds between two looks for a layer that another process stores
 
 

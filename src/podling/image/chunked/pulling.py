@@ -5,6 +5,7 @@ from __future__ import annotations
 from podling import log
 from podling.errors import Corrupt, PodlingError, explain
 from podling.image.chunked import toc
+from podling.image.manifest import ESTARGZ_TABLE
 from podling.store import chunks
 
 TYPE_CHECKING = False
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from podling.image.registry.ranges import Ranges
     from podling.store.layers import Layer, Layers
 
-ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
 SMALL = 1 << 16                              # bytes that come sooner than the table of contents and then what is missing
 WORTH = 0.8                                  # of the blob; who has to fetch more fetches all of it, in one stream
 
@@ -67,7 +67,7 @@ class _Adding:
         try:
             if where is not None:
                 return self._zstd_chunked(where)
-            if ESTARGZ in self.descriptor.annotations:
+            if ESTARGZ_TABLE in self.descriptor.annotations:
                 return self._estargz()
         except NoRanges as error:
             raise _Whole(f"{self.what}: {explain(error)}") from error
@@ -84,7 +84,7 @@ class _Adding:
     def _estargz(self) -> Iterator[bytes]:
         from podling.image.chunked import estargz
 
-        table = estargz.Table(self.descriptor.annotations[ESTARGZ], self.descriptor.size, self.ranges.read, self.what)
+        table = estargz.Table(self.descriptor.annotations[ESTARGZ_TABLE], self.descriptor.size, self.ranges.read, self.what)
         plan = estargz.Plan(table, self.layers)
         self._files = table.files
         self._decide(plan.size, len(plan.ranges))
@@ -106,10 +106,10 @@ def index_of(descriptor: Descriptor, fetch: Callable[[int, int], bytes]) -> byte
     try:
         if where is not None:
             files, _ = toc.read(where, fetch, what)
-        elif ESTARGZ in descriptor.annotations:
+        elif ESTARGZ_TABLE in descriptor.annotations:
             from podling.image.chunked import estargz
 
-            files = estargz.Table(descriptor.annotations[ESTARGZ], descriptor.size, fetch, what).files
+            files = estargz.Table(descriptor.annotations[ESTARGZ_TABLE], descriptor.size, fetch, what).files
         else:
             return b""
         return chunks.packed(chunks.of_table(files))

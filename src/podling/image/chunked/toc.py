@@ -14,6 +14,7 @@ from podling import jsontext
 from podling.errors import Corrupt
 from podling.image.compression import Decompressed
 from podling.image.jsonfields import LARGEST_SIZE, load_object
+from podling.image.manifest import ZSTD_TABLE
 from podling.record import Record
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Files = dict[str, list[Chunk]]
 
 _PREFIX = "io.github.containers.zstd-chunked."
-CHECKSUM = _PREFIX + "manifest-checksum"     # "sha256:..." of the table as it is in the blob
+CHECKSUM = ZSTD_TABLE                        # "sha256:..." of the table as it is in the blob
 POSITION = _PREFIX + "manifest-position"     # offset:size:size before compression:kind
 SPLIT_POSITION = _PREFIX + "tarsplit-position"
 SPLIT_CHECKSUM = _PREFIX + "tarsplit-checksum"   # in older blobs; now in the table
