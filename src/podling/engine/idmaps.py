@@ -248,7 +248,8 @@ def decide(options: CreateOptions, namespace: Namespace, facts: IdFacts) -> Deci
     for spans in (uids, gids):
         if idmaps.to_outside(spans, 0) is None:
             raise InvalidArgument("container ID 0 cannot be mapped to a host ID", hint="the map must hold the container's id 0")
-    return Decided(user_ns=namespace, uid_map=idmaps.texts(uids), gid_map=idmaps.texts(gids))
+    user = "0:0" if namespace.mode == "nomap" else ""
+    return Decided(user_ns=namespace, uid_map=idmaps.texts(uids), gid_map=idmaps.texts(gids), user=user)
 
 
 def _count(spans: Iterable[Span]) -> int:
@@ -261,8 +262,8 @@ def _keep(namespace: Namespace, facts: IdFacts) -> Decided:
         if "size" in said:
             raise InvalidArgument("cannot set max size for user namespace when not running rootless", hint="leave out size=")
         identity = [tuple((own, own, size) for own, _, size in spans) for spans in facts.parents]
-        user = f"{said.get('uid', 0)}:{said.get('gid', 0)}" if "uid" in said or "gid" in said else ""
-        return Decided(user_ns=namespace, uid_map=idmaps.texts(identity[0]), gid_map=idmaps.texts(identity[1]), user=user)
+        return Decided(user_ns=namespace, uid_map=idmaps.texts(identity[0]), gid_map=idmaps.texts(identity[1]),
+                       user=f"{said.get('uid', 0)}:{said.get('gid', 0)}")
     uid, gid = said.get("uid", facts.owner[0]), said.get("gid", facts.owner[1])
     counts = [min(_count(spans) - 1, said.get("size", idmaps.LARGEST)) for spans in facts.parents]
     if (uid and not counts[0]) or (gid and not counts[1]):
