@@ -495,6 +495,17 @@ def descendants(pid: int) -> list[tuple[int, int]]:
     return found
 
 
+def wait_session_gone(session: int, timeout: float) -> bool:
+    """Wait until the processes of a session (known by its first one's pid, which may have ended) have ended; False if some run on."""
+    deadline = time.monotonic() + timeout
+    while any(stat is not None and int(stat[3]) == session and _runs(stat)
+              for stat in (_stat(int(name)) for name in os.listdir("/proc") if name.isdigit())):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def takes_signal(pid: int, signal: int) -> bool:
     """Whether a process handles the signal, or has it blocked to read it by sigwait(3) or signalfd(2); True if unsure."""
     bit = 1 << (signal - 1)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from podling.values.ports import PortMapping
 
 _SECONDS = 120.0
+_ORPHANS_SECONDS = 2.0
 _READ = 1 << 16
 _WORDS = ("begun", "setup")
 
@@ -56,10 +57,10 @@ class Pending:
         assert self._child is not None
         try:
             output, errors = _drain(self._child)
-            status = self._child.wait(_SECONDS)
+            status = _wait(self._child)
             answer = _parse(output)
             if status != 0:
-                raise PodlingError(f"netavark: {answer.get('error') or errors.strip() or process.describe_status(status)}")
+                raise PodlingError(f"netavark: {_words(status, answer, errors)}")
             found = {name: _status(answer.get(name) or {}, planned) for name, planned in self._planned.items()}
             _keep(self._begun, self._done, {name: status.mac_address for name, status in found.items()})
             _pin(self._bridges, self._runroot)
@@ -73,7 +74,7 @@ class Pending:
             self._child.close()
             if self._child.status is None:
                 self._child.kill()
-                self._child.wait()
+                _wait(self._child)
             self._child = None
         if self._lock is not None:
             self._lock.__exit__(None, None, None)
@@ -294,9 +295,9 @@ def _call(verb: str, netns: str, request: dict[str, Any], conf: ContainersConf, 
     _prepare_dhcp(verb, netns, request, conf)
     with _netavark(verb, netns, request, conf, runroot) as child:
         output, errors = _drain(child)
-        if child.wait(_SECONDS) == 0:
+        if _wait(child) == 0:
             return None
-        return PodlingError(f"netavark: {_parse(output).get('error') or errors.strip()}")
+        return PodlingError(f"netavark: {_words(child.wait(), _parse(output), errors)}")
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -315,7 +316,8 @@ def _netavark(verb: str, netns: str, request: dict[str, Any], conf: ContainersCo
         env["NETAVARK_DNS_PORT"] = str(conf.dns_bind_port)
     if host:
         env["XTABLES_LOCKFILE"] = f"{runroot}/networks/xtables.lock"      # the usual one is root's
-    child = namespaces.inside(host, lambda: process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, env=env))
+    child = namespaces.inside(host, lambda: process.Child(argv, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, env=env,
+                                                          new_session=True))       # Ctrl-C is not for it
     try:
         files.write_all(child.stdin, jsontext.dumps(request).encode())
         child.close_stdin()
@@ -340,6 +342,19 @@ def _prepare_dhcp(verb: str, netns: str, request: dict[str, Any], conf: Containe
         options = request["networks"][name]
         if options.get("static_mac"):
             dhcp.release(request["container_id"], options["static_mac"], options["interface_name"], netns)
+
+
+def _wait(child: process.Child) -> int:
+    """The exit status; of one that was killed the programs that it had started have ended too, and change nothing more."""
+    status = child.wait(_SECONDS)
+    if status < 0:
+        process.wait_session_gone(child.pid, _ORPHANS_SECONDS)
+    return status
+
+
+def _words(status: int, answer: dict[str, Any], errors: str) -> str:
+    """Why it failed: as it says it, or by what it was killed."""
+    return answer.get("error") or ("" if status < 0 else errors.strip()) or process.describe_status(status)
 
 
 def _drain(child: process.Child) -> tuple[bytes, str]:
