@@ -333,7 +333,13 @@ def commits(bench: Bench, base: Path) -> None:
     for engine in bench.engines:
         engine.run("create", "--name", "changed", "--network", "none", "bb", "true")
         engine.run("cp", str(files), "changed:/srv")
-    bench.measure("commit, 5 MB", lambda e: e.seconds("commit", "-q", "changed", "committed"))
+
+    def commit(engine: Engine) -> float:
+        (base / "new").write_bytes(os.urandom(13_000))       # each time another layer
+        engine.run("cp", str(base / "new"), "changed:/srv/new")
+        return engine.seconds("commit", "-q", "changed", "committed")
+
+    bench.measure("commit, 5 MB", commit)
     bench.measure("diff, 400 files", lambda e: e.seconds("diff", "changed"))
     for engine in bench.engines:
         engine.run("rm", "-f", "changed")

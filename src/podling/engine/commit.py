@@ -14,7 +14,6 @@ from podling import jsontext, log
 from podling.engine import idmaps
 from podling.engine.images import full_name
 from podling.engine.rootfs import RootFilesystem
-from podling.engine.stop import pause, unpause
 from podling.errors import InvalidArgument, PodlingError, Unsupported, explain
 from podling.image import digests, manifest
 from podling.image.importing import change_config
@@ -98,7 +97,7 @@ def commit(engine: Engine, container: Container, name: str, options: CommitOptio
         layer = _layer(engine, container, base, squash=options.squash)
     finally:
         if paused:
-            unpause(engine, container)
+            _unpause(engine, container)
     image = _store(engine, config, [*base, layer], names, options)
     if options.iidfile:
         write_atomic(options.iidfile, image.id.encode(), 0o644)
@@ -108,6 +107,8 @@ def commit(engine: Engine, container: Container, name: str, options: CommitOptio
 def _pause(engine: Engine, container: Container, wanted: bool | None) -> bool:
     if wanted is False or engine.containers.state(container.id).status != "running":
         return False
+    from podling.engine.stop import pause  # all of starting and stopping: for running containers alone
+
     try:
         pause(engine, container)
     except (PodlingError, OSError) as error:
@@ -116,6 +117,12 @@ def _pause(engine: Engine, container: Container, wanted: bool | None) -> bool:
         log.warning(f"the container could not be paused, its files may change while they are copied: {explain(error)}")
         return False
     return True
+
+
+def _unpause(engine: Engine, container: Container) -> None:
+    from podling.engine.stop import unpause
+
+    unpause(engine, container)
 
 
 def base_layers(engine: Engine, config: ContainerConfig) -> list[Layer]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.engine import steps, volumes
+from podling.engine import volumes
 from podling.engine.engine import Engine
+from podling.engine.roots import is_up
 from podling.engine.start import clean_up, remove_run_directory
 from podling.errors import InUse, PodlingError, explain
 
@@ -26,7 +27,7 @@ def collect(engine: Engine) -> None:
 def _unfinished_ends(engine: Engine) -> None:
     """Containers that ended while their clean-up was killed, or the host restarted."""
     for container, state in engine.containers.list_with_states():
-        if state.status == "exited" and steps.is_up(engine, container.id):
+        if state.status == "exited" and is_up(engine, container.id):
             try:
                 clean_up(engine, container.id, restart=False)
             except (PodlingError, OSError) as error:

@@ -8,6 +8,7 @@ from podling import log
 from podling.engine import steps, volumes
 from podling.engine.engine import Engine
 from podling.engine.options import RemoveOptions, StopOptions
+from podling.engine.roots import is_up
 from podling.engine.start import finish
 from podling.engine.stop import stop, unpause
 from podling.errors import InUse, NoSuchContainer, PodlingError, WrongState, explain
@@ -68,7 +69,7 @@ def discard(engine: Engine, config: ContainerConfig, *, with_volumes: bool) -> N
     anonymous = _anonymous_volumes(engine, config) if with_volumes else []
     engine.containers.remove(config.id)
     engine.filesystems.remove(config.id)
-    if steps.is_up(engine, config.id):
+    if is_up(engine, config.id):
         steps.down(engine, config)
     for name in anonymous:
         _remove_volume(engine, name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from podling.engine import steps
 from podling.engine.engine import Engine
+from podling.engine.roots import is_up, mount_root
 from podling.errors import InUse, NotFound
 from podling.linux import mounts, process
 from podling.linux.files import read_text, write_atomic
@@ -33,7 +33,7 @@ class RootFilesystem:
 
     def __enter__(self) -> int:
         with self.engine.lock("container", self.config.id).exclusive():
-            self.path = steps.mount_root(self.engine, self.config)
+            self.path = mount_root(self.engine, self.config)
             self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self.fd
 
@@ -47,7 +47,7 @@ def _unmount_unused(engine: Engine, config: ContainerConfig) -> None:
     with engine.lock("container", config.id).exclusive() as held:
         if engine.database.row("SELECT 1 FROM containers WHERE id = ?", config.id) is None:
             held.remove()
-        elif not steps.is_up(engine, config.id) and not is_kept(engine, config.id):
+        elif not is_up(engine, config.id) and not is_kept(engine, config.id):
             engine.filesystems.unmount(config.id)
 
 
@@ -78,7 +78,7 @@ def mount(engine: Engine, container: Container) -> str:
     """Mount the container's root file system until :func:`unmount`; where."""
     config = engine.containers.config(container.id)
     with engine.lock("container", container.id).exclusive():
-        place = steps.mount_root(engine, config)
+        place = mount_root(engine, config)
         if not config.rootfs:
             write_atomic(_mark(engine, container.id), process.boot_id().encode())
     return place

@@ -8,6 +8,7 @@ import time
 from podling import log
 from podling.engine import steps
 from podling.engine.engine import Engine
+from podling.engine.roots import is_up
 from podling.engine.steps import Starting
 from podling.errors import NoSuchContainer, PodlingError, WrongState, explain
 from podling.linux import mounts, process
@@ -76,7 +77,7 @@ class Prepared:
             raise WrongState(f"unable to start container {container_id}: container is paused: container state improper",
                              hint=f"podling unpause {self.container.name}")
         self.config = engine.containers.config(container_id)
-        if steps.is_up(engine, container_id):     # a start or an end was cut off half-way
+        if is_up(engine, container_id):     # a start or an end was cut off half-way
             steps.down(engine, self.config)
         self._undo.callback(steps.down, engine, self.config)
         self.starting = Starting(engine, self.config, attended=self.attended, preserve_fds=self.preserve_fds)
@@ -160,7 +161,7 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
         state = engine.containers.settled(stored)
         if state.status in ("running", "paused"):
             return state
-        if not steps.is_up(engine, container_id) and stored.status not in ("running", "paused", "stopping"):
+        if not is_up(engine, container_id) and stored.status not in ("running", "paused", "stopping"):
             return state
         state = finish(engine, config, stored)
         if config.auto_remove:

@@ -15,6 +15,7 @@ from podling import __version__, jsontext, launch, log
 from podling.engine import volumes
 from podling.engine.engine import Engine
 from podling.engine.permissions import check_ids, kept_groups, outside, strange_mount
+from podling.engine.roots import layer_maps, mount_root
 from podling.errors import NotExecutable, PodlingError, Unsupported, WrongState, explain
 from podling.linux import mounts
 from podling.linux.files import remove_tree, write_atomic
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podling.network import setup
-    from podling.store.mapped import Maps
 
 
 class Starting:
@@ -65,23 +65,6 @@ def _rootfs_up(starting: Starting, facts: Facts) -> Facts:
     return facts.replace(rootfs=mount_root(engine, config, facts.namespaces.get("user", "")))
 
 
-def mount_root(engine: Engine, config: ContainerConfig, user_namespace: str = "") -> str:
-    """Mount the container's root file system, where it is not; where. ``user_namespace``: the path of the container's, if it is up."""
-    if config.rootfs and not config.rootfs.endswith(":O"):
-        return config.rootfs
-    lowers = [config.rootfs[:-2]] if config.rootfs else engine.images.layer_directories(config.image_id, config.image_store)
-    return engine.filesystems.mount(config.id, lowers, maps=_layer_maps(config, user_namespace))
-
-
-def _layer_maps(config: ContainerConfig, user_namespace: str) -> Maps | None:
-    """What gives an image's files the container's owners; None for a container without ids of its own."""
-    if not config.uid_map:
-        return None
-    from podling.engine import idmaps
-
-    return idmaps.layer_maps(config, user_namespace)
-
-
 def _rootfs_down(engine: Engine, config: ContainerConfig) -> None:
     if not os.path.exists(f"{engine.paths.container(config.id)}/mounted"):  # by a user: engine.rootfs
         engine.filesystems.unmount(config.id)
@@ -100,7 +83,7 @@ def _volumes_up(starting: Starting, facts: Facts) -> Facts:
             image = engine.images.resolve(mount.source)
             images[mount.destination] = engine.filesystems.mount_image(
                 config.id, number, engine.images.layer_directories(image.id, image.store), writable=mount.read_write,
-                maps=_layer_maps(config, facts.namespaces.get("user", "")))
+                maps=layer_maps(config, facts.namespaces.get("user", "")))
         if mount.overlay:
             if any(option.startswith(("upperdir=", "workdir=")) for option in mount.options):
                 raise Unsupported(f"upperdir and workdir of the overlay at {mount.destination} are not available yet",
@@ -394,8 +377,3 @@ def down(engine: Engine, config: ContainerConfig) -> None:
             first = first or error
     if first is not None:
         raise PodlingError(f"cleaning up container {config.id}") from first
-
-
-def is_up(engine: Engine, container_id: str) -> bool:
-    """Whether anything of a start is left to take down."""
-    return os.path.exists(engine.paths.run(container_id))

@@ -248,8 +248,9 @@ def auto(available: Iterable[Range], used: Iterable[Range], size: int, fixed: Se
     total = sum(span[2] for span in free)
     if total < sum(span[2] for span in wanted):
         raise PodlingError(f"cannot find available IDs for a user namespace of {size} ids: {total} are left: not enough unused IDs "
-                           "in user namespace", hint="remove containers that have ids of their own (keep-id and nomap use all of a user's), or "
-                           "ask for fewer: --userns=auto:size=...")
+                           "in user namespace",
+                           hint="remove containers that have ids of their own (keep-id and nomap use all of a user's), or ask for fewer: "
+                                "--userns=auto:size=...")
     found = list(fixed)
     for inside, _, count in wanted:
         found += _take(free, inside, count)
