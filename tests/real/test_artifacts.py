@@ -52,6 +52,11 @@ def refusal(world: World, *argv: str) -> str:
     return done.stderr
 
 
+def push(world: World, *argv: str) -> None:
+    world.wait_until(lambda: world.run("podling", "artifact", "push", "-q", "--retry", "0", "--tls-verify=false", *argv,
+                                       check=False).returncode == 0, "the registry answers")
+
+
 def test_an_artifact_is_the_one_that_podman_makes(machine: World) -> None:
     assert podling(machine, "add", "quay.io/x/art:1", "/run/a.txt") == f"{DIGEST}\n"
     assert machine.path(f"{ROOT}/index.json").read_text() == INDEX
@@ -71,8 +76,7 @@ def test_files_go_to_a_registry_and_come_back(machine: World) -> None:
     name = f"{HOST}/files/some:1"
     podling(machine, "add", "--type", "application/x.foo", "--annotation", "k=v", name, "/run/a.txt", "/run/c.bin")
     podling(machine, "add", "--append", "--file-type", "application/json", name, "/run/b.json")
-    machine.wait_until(lambda: machine.run("podling", "artifact", "push", "-q", "--retry", "0", "--tls-verify=false", "--digestfile",
-                                           "/run/digest", name, check=False).returncode == 0, "the registry answers")
+    push(machine, "--digestfile", "/run/digest", name)
     raw = json.loads(machine.run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{name}").stdout)
     assert raw["artifactType"] == "application/x.foo"
     assert [layer["mediaType"] for layer in raw["layers"]] == ["text/plain; charset=utf-8", "application/octet-stream", "application/json"]
@@ -92,14 +96,17 @@ def test_files_go_to_a_registry_and_come_back(machine: World) -> None:
 
 
 def test_the_policy_is_asked_and_wrong_bytes_are_refused(machine: World) -> None:
-    name = f"{HOST}/files/some:1"
+    name = f"{HOST}/files/other:1"
+    machine.path("/run/d.txt").write_text("to be damaged\n")
+    podling(machine, "add", name, "/run/d.txt")
+    push(machine, name)
     policy = machine.path("/etc/containers/policy.json")
     before = policy.read_text()
     policy.write_text('{"default": [{"type": "reject"}]}')
     assert "rejected by policy" in refusal(machine, "pull", "-q", "--tls-verify=false", name)
     policy.write_text(before)
     podling(machine, "rm", "-a")
-    blob = machine.run("sh", "-c", "grep -l hello $(find /run/registry -name data)").stdout.split()[0]
-    machine.path(blob).write_text("hullo\n")
+    blob = machine.run("sh", "-c", "grep -l damaged $(find /run/registry -name data)").stdout.split()[0]
+    machine.path(blob).write_text("2 be damaged!\n")
     assert "does not match its digest" in refusal(machine, "pull", "-q", "--tls-verify=false", "--retry", "0", name)
     assert podling(machine, "ls", "-n") == ""
