@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 
 from podling import jsontext, log
-from podling.errors import PodlingError, Unsupported, explain
-from podling.linux import files, mounts, netlink, process, rootless, rtnetlink
-from podling.network import dhcp, dns, hostside, namespaces, outward, plan
+from podling.errors import PodlingError, explain
+from podling.linux import files, mounts, netlink, process, rtnetlink
+from podling.network import dhcp, dns, hostside, namespaces, outward, parents, plan
 from podling.network.networks import from_json, to_json
 from podling.network.programs import find_helper, search_path
 
@@ -98,7 +98,7 @@ def _pin(bridges: Iterable[str], runroot: str) -> None:
 def begin(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, ports: tuple[PortMapping, ...], *,
           conf: ContainersConf, runroot: str, servers: tuple[str, ...] = ()) -> Pending:
     """Start netavark for these networks of a container whose namespace is there."""
-    _check_parents(joined, runroot)
+    parents.check(joined, conf=conf, runroot=runroot)
     pending = Pending(config.id, joined, runroot)
     try:
         networks = [each.network.name for each in joined if dhcp.gives(each.network)]
@@ -109,24 +109,6 @@ def begin(config: ContainerConfig, joined: tuple[Joined, ...], netns: str, ports
         pending.abandon()
         raise
     return pending
-
-
-def _check_parents(joined: tuple[Joined, ...], runroot: str) -> None:
-    """The interfaces that macvlan and ipvlan networks share are there; Unsupported, PodlingError."""
-    for network in (each.network for each in joined if each.network.driver in ("macvlan", "ipvlan")):
-        parent = network.interface
-        if parent and namespaces.inside(hostside.netns_of(runroot), lambda parent=parent: _is_there(parent)):  # type: ignore[misc]
-            continue
-        if rootless.owner():
-            raise Unsupported(f"network {network.name}: the driver {network.driver} needs root: an ordinary user's networks are apart from "
-                              f"the host's interfaces{f', {parent} too' if parent else ''}", hint="use a bridge network, or run it as root")
-        if parent:
-            raise PodlingError(f"network {network.name}: its parent interface {parent} does not exist", hint="see 'ip link'")
-
-
-def _is_there(interface: str) -> bool:
-    with netlink.Connection(netlink.ROUTE) as route:
-        return rtnetlink.find_link(route, interface) is not None
 
 
 def down(container_id: str, netns: str, *, conf: ContainersConf, runroot: str) -> PodlingError | None:
