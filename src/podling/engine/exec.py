@@ -11,7 +11,8 @@ from podling.engine.resolve import set_variable
 from podling.errors import InvalidArgument, NotFound, WrongState
 from podling.linux.files import remove_tree
 from podling.model import Container, ContainerConfig, ExecConfig, Facts
-from podling.runtime import host, monitor, sessions, spec, streams, users
+from podling.runtime import host, sessions, spec, streams, users
+from podling.runtime.monitor import execute as one_more
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def execute(engine: Engine, container: Container, options: ExecOptions) -> int:
     keys = engine.conf.detach_keys if options.detach_keys is None else options.detach_keys
     if not session.terminal:
         streams.parse_detach_keys(keys)          # a wrong sequence is told also where nothing is typed
-        return monitor.exec_direct(config, session, document, run=run)
-    status = monitor.exec_attached(config, session, document, run=run, conf=engine.conf, conmon=engine.options.conmon or "",
+        return one_more.exec_direct(config, session, document, run=run)
+    status = one_more.exec_attached(config, session, document, run=run, conf=engine.conf, conmon=engine.options.conmon or "",
                                    detach_keys=keys)
     return status or 0
 
@@ -34,7 +35,7 @@ def execute(engine: Engine, container: Container, options: ExecOptions) -> int:
 def execute_detached(engine: Engine, container: Container, options: ExecOptions) -> str:
     """Start the command and leave it; the session's id."""
     config, session, document = _prepare(engine, container, options)
-    monitor.exec_detached(config, session, document, run=engine.paths.run(config.id), conf=engine.conf,
+    one_more.exec_detached(config, session, document, run=engine.paths.run(config.id), conf=engine.conf,
                           conmon=engine.options.conmon or "")
     return session.id
 

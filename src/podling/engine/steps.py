@@ -234,7 +234,7 @@ def _shared_files(engine: Engine, config: ContainerConfig) -> dict[str, str]:
 
 def _bundle_up(starting: Starting, facts: Facts) -> Facts:
     etc.make_working_directory(starting.config, facts)
-    facts = facts.replace(notify=monitor.notify.make_directory(starting.config, starting.run))
+    facts = facts.replace(notify=monitor.notify.make_directory(starting.config, starting.run, outside(starting.config, 0, 0)))
     facts = _serve_own_ids(starting, facts)
     assert starting.host is not None
     document = hooks.apply(spec(starting.config, facts, starting.host), starting.config, starting.engine.conf.hooks_dir)

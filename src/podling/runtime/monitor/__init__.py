@@ -3,7 +3,7 @@
     choose_runtime      which OCI runtime works here, and why
     create, start       a container in the runtime, with a conmon that watches it
     kill, pause, ...    what the runtime does with a running one
-    exec_...            one more process in it
+    execute             one more process in it, a module of its own
     wait_exit           how it ended
     destroy             all of it gone; idempotent
 
@@ -13,12 +13,11 @@ code into the exit file and executes the exit command.
 
 from __future__ import annotations
 
+from podling.runtime.monitor import notify
 from podling.runtime.monitor.conmon import Created, Ended, create, destroy, find_conmon, wait_exit, warm_up
-from podling.runtime.monitor.execute import exec_attached, exec_detached, exec_direct
 from podling.runtime.monitor.exits import Attended, exit_command
 from podling.runtime.monitor.oci import RuntimeFailed, kill, pause, resume, start, state, update
 from podling.runtime.monitor.runtimes import Runtime, choose_runtime, runtime_version
 
-__all__ = ["Attended", "Created", "Ended", "Runtime", "RuntimeFailed", "choose_runtime", "create", "destroy", "exec_attached",
-           "exec_detached", "exec_direct", "exit_command", "find_conmon", "kill", "pause", "resume",
-           "runtime_version", "start", "state", "update", "wait_exit", "warm_up"]
+__all__ = ["Attended", "Created", "Ended", "Runtime", "RuntimeFailed", "choose_runtime", "create", "destroy", "exit_command",
+           "find_conmon", "kill", "notify", "pause", "resume", "runtime_version", "start", "state", "update", "wait_exit", "warm_up"]

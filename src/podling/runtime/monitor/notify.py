@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.runtime.etc import root_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,13 +23,13 @@ def arguments(config: ContainerConfig) -> list[str]:
     return ["--sdnotify-socket", socket] if socket and config.sd_notify == "container" else []
 
 
-def make_directory(config: ContainerConfig, bundle: str) -> str:
-    """Where conmon will listen for what the container says; "" where nobody wants to know."""
+def make_directory(config: ContainerConfig, bundle: str, owner: tuple[int, int]) -> str:
+    """Where conmon will listen for what the container says, the container's root being its owner; "" where nobody wants to know."""
     if not arguments(config):
         return ""
     path = f"{bundle}/notify"
     os.makedirs(path, 0o755, exist_ok=True)
-    os.chown(path, root_of(config.uid_map), root_of(config.gid_map or config.uid_map))
+    os.chown(path, *owner)
     return path
 
 
