@@ -7,7 +7,7 @@ one driver's networks: where the container leaves the network that had them, the
 from __future__ import annotations
 
 from podling.linux import rootless
-from podling.network import bridge, dns, hostside, namespaces, netavark, plan, rootless_bridge
+from podling.network import bridge, dns, foreign, hostside, namespaces, netavark, plan, rootless_bridge
 from podling.network.setup import netns_of
 
 TYPE_CHECKING = False
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def connect(config: ContainerConfig, attachment: NetworkAttachment, *, networks: Networks, leases: Leases,
             conf: ContainersConf, runroot: str) -> NetworkStatus:
     """See :func:`podling.network.setup.connect`."""
-    joined, = dns.available((plan.join_one(config, attachment, networks, leases),), conf)
+    asked = (plan.join_one(config, attachment, networks, leases),)
     try:
+        joined, = dns.available(foreign.avoid(config, asked, leases, runroot=runroot), conf)
         status = _join(config, joined, conf, runroot)
         if rootless.owner():
             _retarget(config, networks, leases, runroot)

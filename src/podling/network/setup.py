@@ -97,7 +97,10 @@ def begin(config: ContainerConfig, *, networks: Networks, leases: Leases, conf: 
         if mode == "none" or not config.networks:
             namespaces.make(pending.netns)
             return pending
-        _begin_bridge(pending, config, plan.join(config, networks, leases), conf, runroot, owner_of)
+        from podling.network import foreign
+
+        joined = foreign.avoid(config, plan.join(config, networks, leases), leases, runroot=runroot)
+        _begin_bridge(pending, config, joined, conf, runroot, owner_of)
     except BaseException:
         pending.abandon()
         raise

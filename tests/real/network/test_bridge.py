@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podling.database import Database
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -181,3 +183,32 @@ def test_firewalld_is_told_of_subnets_once(ready: World) -> None:
     ready.wait_until(lambda: sources.read_text() == "", "the source is removed")
     ready.run("nft", "delete", "table", "inet", "firewalld")
     ready.assert_nothing_left()
+
+
+def test_addresses_of_podmans_containers_are_given_to_nobody(ready: World, busybox: Path) -> None:
+    """Both engines are on the default network: each has leases of its own."""
+    ready.podman("load", "-q", "-i", str(busybox))
+    ready.run("podling", "run", "--rm", "bb", "true")
+    theirs = [ready.podman("run", "-d", "--name", f"p{number}", "bb", *SERVE).stdout.strip() for number in range(4)]
+    used = {ready.podman("inspect", "--format", "{{.NetworkSettings.IPAddress}}", container).stdout.strip() for container in theirs}
+    first = min(int(address.rpartition(".")[2]) for address in used)
+    refused = ready.run("podling", "run", "--rm", "--ip", f"10.88.0.{first}", "bb", "true", check=False)
+    assert (refused.returncode, "is already used on podman0 by another engine's container" in refused.stderr) == (125, True)
+    mark = f"10.88.0.{first - 1 if first > 2 else 254}"
+    ready.call(set_mark, mark)
+    got = set()
+    for name in ("c", "d"):
+        ready.run("podling", "run", "-d", "--name", name, "bb", "sleep", "100")
+        got.add(ready.run("podling", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", name).stdout.strip())
+    assert len(got) == 2
+    assert not got & used
+    ready.run("podling", "rm", "-f", "-t", "0", "c", "d")
+    ready.podman("rm", "-f", "-t", "0", *theirs)
+    ready.assert_nothing_left(ignore=lambda kind, thing: "NETAVARK" in thing or thing.endswith("/storage/overlay"))     # Podman's own
+
+
+def set_mark(address: str) -> None:
+    """The address after this one is the next to be given."""
+    database = Database("/var/lib/containers/podling/podling.db")
+    database.run("INSERT OR REPLACE INTO lease_marks (network, subnet, address) VALUES ('podman', '10.88.0.0/16', ?)", address)
+    database.close()
