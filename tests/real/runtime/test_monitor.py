@@ -111,6 +111,23 @@ def test_monitor_killed_loses_only_the_exit_code(loaded: World) -> None:
     loaded.assert_nothing_left()
 
 
+def test_a_runtime_that_is_still_making_the_container_is_ended_with_it(loaded: World, runtime: str) -> None:
+    """A command is killed while a hook keeps the runtime waiting: what that would make later nobody would find."""
+    hook = loaded.path("/run/hooks/slow.sh")
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\ntouch /run/hooks/at-it\nexec sleep 1.5\n")
+    hook.chmod(0o755)
+    loaded.path("/run/hooks/slow.json").write_text(
+        '{"version": "1.0.0", "hook": {"path": "/run/hooks/slow.sh"}, "when": {"always": true}, "stages": ["prestart"]}')
+    process = loaded.spawn("podling", "--hooks-dir", "/run/hooks", *run_options(runtime), "-d", "--name", "c", "bb", *LONG)
+    loaded.wait_until(lambda: loaded.path("/run/hooks/at-it").exists(), "the runtime is at it")
+    process.kill()
+    process.wait()
+    loaded.run("podling", "rm", "-f", "-t0", "c")
+    loaded.run("sleep", "1.8")
+    loaded.assert_nothing_left()
+
+
 def test_signals_to_the_foreground_reach_the_container(loaded: World, runtime: str) -> None:
     script = "trap 'echo term; exit 3' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done"
     process = loaded.spawn("podling", *run_options(runtime), "--rm", "bb", "sh", "-c", script, stdout=-1)

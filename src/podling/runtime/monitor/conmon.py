@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from podling.config.containers import ContainersConf
     from podling.model import ContainerConfig
 
+_PARENT = "/libpod_parent"
 _CGROUP = "/conmon"                          # below the containers' parent, as Podman has it
 _SYNC_LIMIT = 1 << 20
 _JOURNAL = "/run/systemd/journal/socket"
@@ -201,7 +202,7 @@ class Launch:
         config = self.config
         if config.cgroup_manager != "cgroupfs" or config.cgroups in ("disabled", "no-conmon", "split") or rootless.owner():
             return
-        cgroup = (config.cgroup_parent or "/libpod_parent") + _CGROUP
+        cgroup = (config.cgroup_parent or _PARENT) + _CGROUP
         try:
             try:
                 cgroups.enter(cgroup, self.pid)
@@ -288,18 +289,36 @@ def wait_exit(exits: str, container_id: str, pid: int, start: int) -> Ended:
 
 def destroy(config: ContainerConfig, *, bundle: str, exits: str) -> None:
     """Everything of the container in the runtime is gone, and a conmon that still waits for its end with it; idempotent."""
-    if not os.path.exists(f"{exits}/{config.id}"):
-        _end_conmon(config, bundle)           # its exit command would only find that all is done
+    cut_off = not os.path.exists(f"{exits}/{config.id}") and _end_conmon(config, bundle)    # else its exit command finds that all is done
     oci.delete(config)
+    if cut_off and config.cgroup_manager == "cgroupfs" and not rootless.owner():
+        cgroups.remove(f"{config.cgroup_parent.rstrip('/') or _PARENT}/libpod-{config.id}")
 
 
-def _end_conmon(config: ContainerConfig, bundle: str) -> None:
-    pid = _read_pid(f"{bundle}/conmon.pid")
+def _end_conmon(config: ContainerConfig, bundle: str) -> bool:
+    """Kill the container's conmon; True if its runtime was still at making the container, and was killed with it.
+
+    A runtime whose conmon alone is killed goes on, and what it makes then nobody finds.
+    """
+    pid = _read_pid(f"{bundle}/conmon.pid") or _find_conmon(config, bundle)
     start = process.start_time(pid) if pid else 0
-    if start and config.id.encode() in _command_line(pid):
-        process.kill(pid, start, 9)
-        if not process.wait_gone(pid, start, 10.0):
-            raise PodlingError(f"conmon, process {pid}, of container {config.id} does not end")
+    if not start or config.id.encode() not in _command_line(pid):
+        return False
+    makers = [(child, its_start) for child, its_start in process.descendants(pid) if b"\0create\0" in _command_line(child)]
+    for each, its_start in ((pid, start), *makers):
+        process.kill(each, its_start, 9)
+    for each, its_start in ((pid, start), *makers):
+        if not process.wait_gone(each, its_start, 10.0):
+            raise PodlingError(f"conmon or its runtime, process {each}, of container {config.id} does not end")
+    return bool(makers)
+
+
+def _find_conmon(config: ContainerConfig, bundle: str) -> int:
+    """The conmon of a start that was cut off before its pid was written; 0 where there is none."""
+    if not os.path.exists(f"{bundle}/config.json"):
+        return 0
+    wanted = f"\0--cuuid\0{config.id}\0".encode()
+    return next((int(name) for name in os.listdir("/proc") if name.isdigit() and wanted in _command_line(int(name))), 0)
 
 
 def _command_line(pid: int) -> bytes:
