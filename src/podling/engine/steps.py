@@ -310,7 +310,9 @@ def exit_command(engine: Engine, config: ContainerConfig, *, attended: bool) -> 
                         ("--log-level", options.log_level)):
         if value:
             own += [flag, value]
-    return monitor.exit_command((*own, "container", "cleanup", config.id), attended=attended, bundle=engine.paths.run(config.id))
+    bundle = engine.paths.run(config.id)
+    return monitor.exit_command((*own, "container", "cleanup", config.id), attended=attended, bundle=bundle,
+                                until_gone=f"{engine.paths.exits}/{config.id}" if config.auto_remove else f"{bundle}/config.json")
 
 
 def _monitor_down(engine: Engine, config: ContainerConfig) -> None:

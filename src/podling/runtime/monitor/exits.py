@@ -6,7 +6,8 @@ command steps in:
 
 1. The foreground process holds a kernel lock on ``attended`` in the bundle for as long as it lives.
 2. conmon's exit command is a shell that waits for that lock. The kernel frees it when the holder is gone, however it went.
-3. If the bundle still has its ``config.json`` then, nobody cleaned up: the shell becomes the clean-up command.
+3. If a file is still there then whose deletion is the last of the clean-up, nobody cleaned up: the shell becomes the clean-up command.
+   It is the exit file where the container goes too (``--rm``), else ``config.json`` in the bundle.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from podling.linux.locks import Lock
 _WAIT_THEN_CLEAN_UP = 'flock "$0" true 2>/dev/null; [ -e "$1" ] || exit 0; shift; exec "$@"'
 
 
-def exit_command(cleanup: tuple[str, ...], *, attended: bool, bundle: str) -> tuple[str, ...]:
-    """What conmon executes after the container's end; ``cleanup`` is the command that cleans up."""
+def exit_command(cleanup: tuple[str, ...], *, attended: bool, bundle: str, until_gone: str) -> tuple[str, ...]:
+    """What conmon executes after the container's end; ``cleanup`` is the command that cleans up, until the file ``until_gone`` is."""
     if not attended:
         return cleanup
-    return ("/bin/sh", "-c", _WAIT_THEN_CLEAN_UP, bundle + "/attended", bundle + "/config.json", *cleanup)
+    return ("/bin/sh", "-c", _WAIT_THEN_CLEAN_UP, bundle + "/attended", until_gone, *cleanup)
 
 
 class Attended:
