@@ -53,6 +53,10 @@ def reset(engine: Engine) -> None:
             continue                                         # with one that it needed
         except PodlingError as error:
             log.error(f"removing container {container.id}: {explain(error)}")
+    if not engine.rootless:
+        from podling.network.bridge import sweeping
+
+        sweeping.now(engine.conf, engine.paths.runroot)      # the last container's end left it to a child, which needs the run root
     _remove_networks(engine)
     engine.close()
     for directory in (engine.paths.graphroot, engine.paths.runroot):

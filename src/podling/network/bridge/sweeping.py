@@ -35,13 +35,18 @@ def in_background(conf: ContainersConf, runroot: str) -> None:
         if os.fork() == 0:
             os.setsid()
             _close_all_but(driver.held())
-            for name in members.networks(runroot):
-                _sweep(name, conf, runroot)
-            dns.end_unused(runroot=runroot)
+            now(conf, runroot)
     except (PodlingError, OSError) as error:
         log.debug(f"sweeping up networks: {explain(error)}")
     finally:
         os._exit(0)
+
+
+def now(conf: ContainersConf, runroot: str) -> None:
+    """Sweep here, and wait for it."""
+    for name in members.networks(runroot):
+        _sweep(name, conf, runroot)
+    dns.end_unused(runroot=runroot)
 
 
 def _close_all_but(keep: Iterable[int]) -> None:
