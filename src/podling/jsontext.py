@@ -21,6 +21,7 @@ else:
     except ImportError:  # another interpreter than CPython
         make_scanner = make_encoder = None
 
+_MARK = b"\xef\xbb\xbf"                     # which some editors put before UTF-8
 _BLANK = " \t\n\r"
 
 
@@ -100,7 +101,7 @@ else:
 
     def _loads(text: str | bytes, scan: Any) -> Any:
         if isinstance(text, bytes):
-            text = text.decode("utf-8-sig")
+            text = text.removeprefix(_MARK).decode()
         start = 0
         while start < len(text) and text[start] in _BLANK:
             start += 1
