@@ -161,7 +161,8 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
         state = engine.containers.settled(stored)
         if state.status in ("running", "paused"):
             return state
-        if not is_up(engine, container_id) and stored.status not in ("running", "paused", "stopping"):
+        half_removed = config.auto_remove and stored.status == "exited"      # by somebody who was killed then
+        if not is_up(engine, container_id) and stored.status not in ("running", "paused", "stopping") and not half_removed:
             return state
         state = finish(engine, config, stored)
         if config.auto_remove:
