@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.busybox import busybox_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.sandbox import World
 
 pytest_plugins = ["tests.support.sandbox"]
 
@@ -23,3 +29,16 @@ settings.load_profile("podling")
 def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A docker-archive with static busybox, made once; ``podling load`` gives it as localhost/bb:latest."""
     return busybox_archive(tmp_path_factory.mktemp("busybox"))
+
+
+@pytest.fixture
+def podling(world: World, busybox: Path, runtime: str) -> Callable[..., str]:
+    """podling with one of the runtimes, busybox loaded."""
+    world.run("podling", "load", "-q", "-i", str(busybox))
+
+    def run(*argv: str, status: int = 0, **options: object) -> str:
+        done = world.run("podling", "--runtime", runtime, *argv, check=False, **options)  # type: ignore[arg-type]
+        assert done.returncode == status, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+    return run

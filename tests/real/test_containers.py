@@ -9,8 +9,6 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -19,19 +17,6 @@ if TYPE_CHECKING:
 
 SERVE = "mkdir -p /www; echo hello >/www/index.html; echo serving; exec httpd -f -p 80 -h /www"
 OBEYS = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.02; done"
-
-
-@pytest.fixture
-def podling(world: World, busybox: Path, runtime: str) -> Callable[..., str]:
-    """podling with one of the runtimes, busybox loaded."""
-    world.run("podling", "load", "-q", "-i", str(busybox))
-
-    def run(*argv: str, status: int = 0, **options: object) -> str:
-        done = world.run("podling", "--runtime", runtime, *argv, check=False, **options)  # type: ignore[arg-type]
-        assert done.returncode == status, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout if status == 0 else done.stdout + done.stderr
-
-    return run
 
 
 def wait_for(world: World, podling: Callable[..., str], name: str, text: str) -> None:

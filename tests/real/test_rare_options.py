@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 NONE = ("--network", "none")
 
 
-@pytest.fixture
-def podling(world: World, busybox: Path, runtime: str) -> Callable[..., str]:
-    """podling with one of the runtimes, busybox loaded."""
-    world.run("podling", "load", "-q", "-i", str(busybox))
-
-    def run(*argv: str, status: int = 0, **options: object) -> str:
-        done = world.run("podling", "--runtime", runtime, *argv, check=False, **options)  # type: ignore[arg-type]
-        assert done.returncode == status, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout if status == 0 else done.stdout + done.stderr
-
-    return run
-
-
 def test_accounts(podling: Callable[..., str]) -> None:
     shown = podling("run", "--rm", *NONE, "-u", "1234:5678", "--group-entry", "crew:x:$GID:$USERLIST", "--hostuser", "daemon",
                     "bb", "cat", "/etc/passwd", "/etc/group")

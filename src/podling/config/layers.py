@@ -80,7 +80,7 @@ def _layered(name: str, where: Places, main: list[str]) -> list[str]:
         if directory:
             path = os.path.join(directory, name)
             layers.append(([path] if path in main else [],
-                           _drop_ins(_drop_in_directories(directory, name, where.uid, shared=directory != where.user))))
+                           named_files(_drop_in_directories(directory, name, where.uid, shared=directory != where.user), ".conf")))
     visible: dict[str, str] = {}
     for _, drop_ins in layers:
         visible.update(drop_ins)
@@ -98,8 +98,8 @@ def _drop_in_directories(directory: str, name: str, uid: int, *, shared: bool) -
     return directories
 
 
-def _drop_ins(directories: Iterable[str]) -> dict[str, str]:
-    """File name -> path of the ``.conf`` files in these directories; later directories hide earlier ones."""
+def named_files(directories: Iterable[str], ending: str) -> dict[str, str]:
+    """File name -> path of the files in these directories whose names end so; later directories hide earlier ones."""
     found = {}
     for directory in directories:
         try:
@@ -107,7 +107,7 @@ def _drop_ins(directories: Iterable[str]) -> dict[str, str]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         found.update({name: os.path.join(directory, name) for name in names
-                      if name.endswith(".conf") and os.path.isfile(os.path.join(directory, name))})
+                      if name.endswith(ending) and os.path.isfile(os.path.join(directory, name))})
     return found
 
 

@@ -120,17 +120,10 @@ def file_name(layer: Descriptor) -> str:
 
 
 def _write(kept: Artifacts, layer: Descriptor, path: str) -> None:
-    aside = f"{path}.{files.unique_name()}"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
+    with files.Aside(f"{path}.{files.unique_name()}") as new:
         for chunk in kept.chunks(layer.digest):
-            files.write_all(fd, chunk)
-        os.rename(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
-    finally:
-        os.close(fd)
+            files.write_all(new.fd, chunk)
+        new.become(path)
 
 
 # --- registries -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def execute(engine: Engine, container: Container, options: ExecOptions) -> int:
         streams.parse_detach_keys(keys)          # a wrong sequence is told also where nothing is typed
         return one_more.exec_direct(config, session, document, run=run)
     status = one_more.exec_attached(config, session, document, run=run, conf=engine.conf, conmon=engine.options.conmon or "",
-                                   detach_keys=keys)
+                                    detach_keys=keys)
     return status or 0
 
 
@@ -36,7 +36,7 @@ def execute_detached(engine: Engine, container: Container, options: ExecOptions)
     """Start the command and leave it; the session's id."""
     config, session, document = _prepare(engine, container, options)
     one_more.exec_detached(config, session, document, run=engine.paths.run(config.id), conf=engine.conf,
-                          conmon=engine.options.conmon or "")
+                           conmon=engine.options.conmon or "")
     return session.id
 
 

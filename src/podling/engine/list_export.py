@@ -90,20 +90,14 @@ class _Target:
         place = f"{self.blobs}/{blob.digest.partition(':')[2]}"
         if os.path.exists(place):
             return
-        aside, digester = f"{self.blobs}/.{files.unique_name()}", digests.Digester(blob.digest.partition(":")[0])
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
+        digester = digests.Digester(blob.digest.partition(":")[0])
+        with files.Aside(f"{self.blobs}/.{files.unique_name()}") as new:
             for piece in pieces:
                 digester.update(piece)
-                files.write_all(fd, piece)
+                files.write_all(new.fd, piece)
             if digester.digest != blob.digest:
                 raise digests.mismatch(what, blob.digest, digester.digest)
-            os.rename(aside, place)
-        except BaseException:
-            os.unlink(aside)
-            raise
-        finally:
-            os.close(fd)
+            new.become(place)
 
     def _put_manifest(self, content: bytes) -> str:
         digest = digests.digest_of(content)

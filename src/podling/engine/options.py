@@ -34,7 +34,6 @@ class GlobalOptions(Record):
     tmpdir: str | None = None
     hooks_dir: tuple[str, ...] | None = None
     events_backend: str | None = None
-    imagestore: str | None = None
     modules: tuple[str, ...] = ()
     log_level: str | None = None
     syslog: bool = False

@@ -149,23 +149,16 @@ class Artifacts:
         """Keep a file; (its digest, its size, the type that its beginning tells). Corrupt where it has another digest than expected."""
         files.make_directories(self.blobs, 0o755)
         digester, beginning = digests.Digester(), b""
-        aside = f"{self.blobs}/.{files.unique_name()}"
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
+        with files.Aside(f"{self.blobs}/.{files.unique_name()}") as new:
             for chunk in chunks:
                 digester.update(chunk)
                 if len(beginning) < _SNIFF:
                     beginning += chunk[:_SNIFF - len(beginning)]
-                files.write_all(fd, chunk)
+                files.write_all(new.fd, chunk)
             if expected and digester.digest != expected:
                 raise digests.mismatch("reading an artifact's blob", expected, digester.digest)
-            os.fsync(fd)
-            os.rename(aside, self.path(digester.digest))
-        except BaseException:
-            os.unlink(aside)
-            raise
-        finally:
-            os.close(fd)
+            os.fsync(new.fd)
+            new.become(self.path(digester.digest))
         return digester.digest, digester.size, sniff(beginning)
 
     def chunks(self, digest: str) -> Iterator[bytes]:

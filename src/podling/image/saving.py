@@ -107,19 +107,13 @@ class Export:
                     os.close(fd)
             self._end()
             return
-        aside = f"{path}.{files.unique_name()}"
         try:
-            fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            aside = files.Aside(f"{path}.{files.unique_name()}")
         except OSError as error:
             raise PodlingError(f"creating {path}") from error
-        try:
-            self._write_placed(fd, placed, total)
-            os.rename(aside, path)
-        except BaseException:
-            os.unlink(aside)
-            raise
-        finally:
-            os.close(fd)
+        with aside as new:
+            self._write_placed(new.fd, placed, total)
+            new.become(path)
 
     def _write_placed(self, fd: int, placed: list[tuple[int, Planned, bytes]], total: int) -> None:
         os.ftruncate(fd, total)
@@ -228,19 +222,12 @@ def described_image(content: Content, layers: list[Descriptor] | None = None, *,
 def _write_layer(blob: Blob | Encrypted, directory: str, tell: Callable[..., None]) -> list[Any]:
     """[digest, size, annotations] of the layer's file, which appears under its digest when it is whole."""
     digester = digests.Digester()
-    aside = f"{directory}/.{files.unique_name()}"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
+    with files.Aside(f"{directory}/.{files.unique_name()}") as new:
         for piece in blob:
             digester.update(piece)
-            files.write_all(fd, piece)
+            files.write_all(new.fd, piece)
             tell(done=digester.size)
-        os.rename(aside, f"{directory}/{_hex(digester.digest)}")
-    except BaseException:
-        os.unlink(aside)
-        raise
-    finally:
-        os.close(fd)
+        new.become(f"{directory}/{_hex(digester.digest)}")
     return [digester.digest, digester.size, blob.annotations]
 
 
@@ -254,17 +241,10 @@ def write_index(path: str, new: list[Descriptor]) -> None:
 
 def write_archive(path: str, members: list[Planned], content: Callable[[int], Iterator[bytes]]) -> None:
     """A new tar at ``path``; ``content(layer)`` gives what is not in the members themselves."""
-    aside = f"{path}.{files.unique_name()}"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
+    with files.Aside(f"{path}.{files.unique_name()}") as new:
         for piece in sequence(*layout(members), content):
-            files.write_all(fd, piece)
-        os.rename(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
-    finally:
-        os.close(fd)
+            files.write_all(new.fd, piece)
+        new.become(path)
 
 
 def _known_entries(path: str) -> list[Descriptor]:

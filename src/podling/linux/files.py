@@ -51,6 +51,31 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, sync: bool = False) 
         sync_directory(directory or ".")
 
 
+class Aside:
+    """A new file under a name of its own until it is whole: ``with Aside(aside) as new: ...; new.become(path)``.
+
+    ``fd`` reads and writes it. Without ``become`` nothing is left of it. OSError where it cannot be made.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._whole = False
+
+    def become(self, path: str) -> None:
+        """The file gets its name, whatever had it before."""
+        os.rename(self.path, path)
+        self._whole = True
+
+    def __enter__(self) -> Aside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+        if not self._whole:
+            os.unlink(self.path)
+
+
 def write_all(fd: int, data: bytes) -> None:
     """Write all of it."""
     view = memoryview(data)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 
 from podling import jsontext, log
+from podling.config.layers import named_files
 from podling.errors import Corrupt, InvalidArgument, explain
 from podling.linux import files, process
 
@@ -33,7 +34,9 @@ _SECONDS = 30.0                              # for hooks of precreate that say n
 def apply(document: dict[str, Any], config: ContainerConfig, directories: Iterable[str]) -> dict[str, Any]:
     """The specification with the hooks that are meant for the container; Corrupt for a file that cannot be understood."""
     first: list[dict[str, Any]] = []
-    for path in _files(directories):
+    present = named_files(directories, ".json")
+    for name in sorted(present, key=str.lower):
+        path = present[name]
         found = _read(path)
         if _matches(found["when"], document, config, path):
             for stage in found["stages"]:
@@ -44,17 +47,6 @@ def apply(document: dict[str, Any], config: ContainerConfig, directories: Iterab
     for hook in first:
         document = _changed(document, hook)
     return document
-
-
-def _files(directories: Iterable[str]) -> list[str]:
-    found = {}
-    for directory in directories:
-        try:
-            names = os.listdir(directory)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        found.update({name: f"{directory}/{name}" for name in names if name.endswith(".json")})
-    return [found[name] for name in sorted(found, key=str.lower)]
 
 
 def _read(path: str) -> dict[str, Any]:

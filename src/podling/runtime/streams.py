@@ -316,7 +316,7 @@ class Output:
         self._function = sink if callable(sink) else None
         self.fd = -1 if sink is None or callable(sink) else sink
         self.pending = b""
-        if self.fd >= 0 and not _is_open(self.fd):
+        if self.fd >= 0 and not is_open(self.fd):
             self.fd = -1                     # closed by whoever started us: as if it were /dev/null
         self._may_block = self.fd >= 0 and not stat.S_ISREG(os.fstat(self.fd).st_mode)
 
@@ -350,7 +350,8 @@ class Output:
                 return
 
 
-def _is_open(fd: int) -> bool:
+def is_open(fd: int) -> bool:
+    """Whether this process has such a descriptor."""
     try:
         os.fstat(fd)
     except OSError:

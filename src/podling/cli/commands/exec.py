@@ -6,8 +6,8 @@ import time
 
 from podling import log
 from podling.cli.commands.selecting import LATEST, one
-from podling.cli.descriptors import take_descriptors
 from podling.cli.flags import Command, Flag
+from podling.engine.descriptors import take_descriptors
 from podling.engine.exec import execute, execute_detached
 from podling.engine.options import ExecOptions
 from podling.errors import InvalidArgument, InvalidDetachKeys, NoSuchContainer, PodlingError, WrongState, explain

@@ -7,9 +7,9 @@ import os
 from podling import log
 from podling.cli.commands.container_flags import COMMON, RUN_ONLY
 from podling.cli.commands.container_options import create_options
-from podling.cli.descriptors import take_descriptors
 from podling.cli.flags import Command
 from podling.engine.create import create as create_container
+from podling.engine.descriptors import take_descriptors
 from podling.engine.options import RunOptions
 from podling.errors import InvalidDetachKeys
 

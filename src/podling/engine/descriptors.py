@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidArgument
+from podling.runtime.streams import is_open
 
 
 def take_descriptors(count: int, listed: tuple[int, ...] = ()) -> int:
@@ -13,7 +14,7 @@ def take_descriptors(count: int, listed: tuple[int, ...] = ()) -> int:
     Called before anything is opened, so that a free number is nobody's. InvalidArgument for one that is not open.
     """
     for fd, flag in (*((fd, "preserve-fds") for fd in range(3, 3 + count)), *((fd, "preserve-fd") for fd in listed)):
-        if fd > 2 and not _is_open(fd):
+        if fd > 2 and not is_open(fd):
             raise InvalidArgument(f"file descriptor {fd} is not available - the {flag} option requires that file "
                                   "descriptors must be passed")
     last = max((2 + count, *listed))
@@ -25,11 +26,3 @@ def take_descriptors(count: int, listed: tuple[int, ...] = ()) -> int:
         if null not in unnamed:
             os.close(null)
     return last - 2
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
