@@ -119,9 +119,9 @@ def tell_servers(network: Network, *, runroot: str) -> None:
 
 
 def end_unused(*, runroot: str) -> None:
-    """The server ends where it is told of nobody; idempotent."""
+    """The server ends where it is told of nobody, and what a killed sweeper left of it goes; idempotent."""
     directory = _directory(runroot)
-    if server(directory) is None or _told(directory):
+    if not os.path.exists(f"{directory}/{PID_FILE}") or _told(directory):
         return
     with lock(runroot):
         if not _told(directory):

@@ -146,3 +146,12 @@ def test_killed_sweepers_are_made_up_for(ready: World) -> None:
         ready.run("pkill", "-9", "-f", "podling.* rm -f", check=False)
     ready.run("podling", "run", "--rm", "bb", "true")                         # on another network
     assert_all_gone(ready)
+
+
+def test_a_pid_file_that_a_killed_sweeper_left(ready: World) -> None:
+    """The name server was killed, and its sweeper before it took the pid file away."""
+    directory = ready.path("/run/containers/podling/networks/aardvark-dns")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "aardvark.pid").write_text("4194303", encoding="ascii")
+    ready.run("podling", "run", "--rm", "bb", "true")
+    assert_all_gone(ready)
