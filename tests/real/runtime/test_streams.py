@@ -172,6 +172,25 @@ def test_exec_with_a_terminal(loaded: World, runtime: str) -> None:
     loaded.assert_nothing_left()
 
 
+def test_exec_that_fails_after_its_terminal_was_made_says_why(loaded: World, runtime: str) -> None:
+    """crun's error then goes to the terminal and to the log alone, and conmon's exit command removes the log."""
+    start(loaded, runtime, "bb", "sleep", "1000")
+    conmon = loaded.path("/run/slow-conmon")         # its answer ends once the session's directory is gone
+    conmon.write_text("""#!/bin/sh
+        conmon "$@"
+        while [ "$1" != --bundle ]; do shift; done
+        while [ -e "$2" ]; do sleep 0.01; done
+    """, encoding="ascii")
+    conmon.chmod(0o755)
+    with Terminal(loaded, "podling", "--conmon", "/run/slow-conmon", "exec", "-it", "c", "nosuch") as terminal:
+        terminal.expect("OCI runtime attempted to invoke a command that was not found")
+        assert terminal.wait() == 127
+    done = loaded.run("podling", "--conmon", "/run/slow-conmon", "exec", "-d", "c", "nosuch", check=False)
+    assert (done.returncode, done.stderr.count("nosuch")) == (127, 1)
+    loaded.run("podling", "rm", "-f", "-t0", "c")
+    loaded.assert_nothing_left()
+
+
 def test_exec_does_not_hand_over_a_terminal(loaded: World) -> None:
     start(loaded, "crun", "bb", "sleep", "1000")
     with Terminal(loaded, "podling", "exec", "-i", "c", "sh", "-c", "for fd in 0 1 2; do [ -t $fd ] || echo no-$fd; done") as terminal:

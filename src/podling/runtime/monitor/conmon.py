@@ -170,7 +170,8 @@ class Launch:
     def __init__(self, argv: list[str], config: ContainerConfig, *, bundle: str, streams: int | None = None,
                  keep_fds: Iterable[int] = (), attach: bool = False, variables: Iterable[str] = ()) -> None:
         self.config = config
-        self.log = f"{bundle}/oci-log"
+        # Held open: the exit command of an exec session removes the bundle, perhaps before a failure is read.
+        self.log = os.open(f"{bundle}/oci-log", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.sync, sync_write = os.pipe()
         start_read, self.start = os.pipe()
         self.attach, attach_write = os.pipe() if attach else (-1, -1)
@@ -256,7 +257,7 @@ class Launch:
 
     def _failure(self, message: str) -> ProgramFailed:
         """The runtime's own error if it wrote one, else what conmon said."""
-        logged = oci.logged_error(self.log)
+        logged = oci.logged_error(f"/proc/self/fd/{self.log}")
         if not logged and not message:
             message = os.read(self.words, 1 << 14).decode(errors="replace").strip() or "conmon ended without a word"
             return ProgramFailed(f"container create failed: {message}")
@@ -266,7 +267,7 @@ class Launch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in (self.sync, self.start, self.attach, self.words):
+        for fd in (self.sync, self.start, self.attach, self.words, self.log):
             if fd >= 0:
                 os.close(fd)
         pid = getattr(self, "pid", 0)
