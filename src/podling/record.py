@@ -103,6 +103,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_PLAIN = ("str", "int", "bool", "str | None", "int | None", "bool | None", "dict[str, str]")     # most annotations: nothing to build
 _cache: dict[type[Record], dict[str, tuple[str, type[Record] | None]]] = {}
 
 
@@ -113,12 +114,12 @@ def _shapes(cls: type[Record]) -> dict[str, tuple[str, type[Record] | None]]:
         shapes = _cache[cls] = {}
         for base in reversed(cls.__mro__):
             for name, annotation in base.__dict__.get("__annotations__", {}).items():
-                text = annotation if isinstance(annotation, str) else ""
-                words = "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
-                inside = next((_classes[word] for word in words if word in _classes), None)
-                container = words[0] if words and words[0] in ("tuple", "dict") else ""
-                if inside is not None or container == "tuple":
-                    shapes[name] = (container, inside)
+                if annotation not in _PLAIN:
+                    words = "".join(c if c.isalnum() or c == "_" else " " for c in annotation).split()
+                    inside = next((_classes[word] for word in words if word in _classes), None)
+                    container = words[0] if words[0] in ("tuple", "dict") else ""
+                    if inside is not None or container == "tuple":
+                        shapes[name] = (container, inside)
     return shapes
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.engine.engine import Engine
-    from podling.engine.options import GlobalOptions
+    from podling.engine.globals import GlobalOptions
 
 _FULL = 1 << 16
 

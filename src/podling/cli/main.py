@@ -9,7 +9,7 @@ from podling import __version__, log
 from podling.cli.context import Context, Writer
 from podling.cli.flags import HelpRequested, check_args, scan
 from podling.cli.program import INHERITED_FLAGS, LOG_LEVELS, OWN_FLAGS
-from podling.engine.options import GlobalOptions
+from podling.engine.globals import GlobalOptions
 from podling.errors import ExitStatus, InvalidArgument, PodlingError, Unsupported, explain, hints
 
 TYPE_CHECKING = False

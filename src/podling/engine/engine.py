@@ -8,7 +8,7 @@ import os
 from podling.config import containers as containers_conf
 from podling.config import storage as storage_conf
 from podling.database import Database
-from podling.engine.options import GlobalOptions
+from podling.engine.globals import GlobalOptions
 from podling.errors import InvalidArgument
 from podling.linux import rootless, userns
 from podling.linux.files import read_text

@@ -17,28 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class GlobalOptions(Record):
-    """Options before the command: where everything is and how podling works."""
-
-    root: str | None = None
-    runroot: str | None = None
-    storage_driver: str | None = None
-    storage_opt: tuple[str, ...] | None = None
-    runtime: str | None = None
-    runtime_flags: tuple[str, ...] = ()
-    cgroup_manager: str | None = None
-    conmon: str | None = None
-    network_config_dir: str | None = None
-    network_backend: str | None = None
-    volume_path: str | None = None
-    tmpdir: str | None = None
-    hooks_dir: tuple[str, ...] | None = None
-    events_backend: str | None = None
-    modules: tuple[str, ...] = ()
-    log_level: str | None = None
-    syslog: bool = False
-
-
 class RegistryOptions(Record):
     """How to reach a registry."""
 

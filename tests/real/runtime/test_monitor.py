@@ -192,7 +192,8 @@ def test_environment_of_the_monitor_is_small(loaded: World) -> None:
 def _run_twice_in_one_process() -> str:
     from podling.engine import attach
     from podling.engine.engine import open_engine
-    from podling.engine.options import GlobalOptions, RunOptions
+    from podling.engine.globals import GlobalOptions
+    from podling.engine.options import RunOptions
 
     engine = open_engine(GlobalOptions())
     container = engine.containers.find("c")

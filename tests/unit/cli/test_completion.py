@@ -13,7 +13,7 @@ from podling.cli import main
 from podling.cli.completion import complete
 from podling.cli.context import Context
 from podling.cli.shells import SCRIPTS, script
-from podling.engine.options import GlobalOptions
+from podling.engine.globals import GlobalOptions
 from podling.model import Container, ContainerState, Image
 
 SOURCE = str(Path(main.__file__).parents[2])

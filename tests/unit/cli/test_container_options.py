@@ -11,7 +11,8 @@ from podling.cli.commands.container_options import create_options
 from podling.cli.commands.run import CREATE, RUN
 from podling.cli.context import Context
 from podling.cli.flags import parse
-from podling.engine.options import CreateOptions, GlobalOptions
+from podling.engine.globals import GlobalOptions
+from podling.engine.options import CreateOptions
 from podling.errors import InvalidArgument, PodlingError, Unsupported
 from podling.model import Healthcheck, LogConfig, Platform, RestartPolicy
 from podling.values.isolation import Namespace, NetworkAttachment

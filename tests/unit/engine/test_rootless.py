@@ -11,7 +11,8 @@ from podling.config import storage
 from podling.config.containers import ContainersConf
 from podling.config.storage import StorageConf
 from podling.engine.engine import _paths
-from podling.engine.options import CreateOptions, GlobalOptions
+from podling.engine.globals import GlobalOptions
+from podling.engine.options import CreateOptions
 from podling.engine.permissions import strange_mount
 from podling.engine.resolve import Surroundings, resolve
 from podling.errors import InvalidArgument, Unsupported
