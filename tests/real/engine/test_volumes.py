@@ -10,7 +10,8 @@ import pytest
 
 from podling.engine import volumes
 from podling.engine.engine import open_engine
-from podling.engine.options import CreateVolumeOptions, GlobalOptions
+from podling.engine.globals import GlobalOptions
+from podling.engine.options import CreateVolumeOptions
 from podling.errors import AlreadyExists, InUse, NoSuchVolume, ProgramFailed
 from podling.values.mounts import Mount
 

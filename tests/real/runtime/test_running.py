@@ -89,7 +89,8 @@ def _descriptors_after(runs: int) -> list[int]:
     from podling.engine import attach
     from podling.engine import exec as executing
     from podling.engine.engine import open_engine
-    from podling.engine.options import ExecOptions, GlobalOptions, RunOptions, StopOptions
+    from podling.engine.globals import GlobalOptions
+    from podling.engine.options import ExecOptions, RunOptions, StopOptions
     from podling.engine.start import start
     from podling.engine.stop import stop
 
