@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _SECONDS = 240.0             # no command of a runtime takes that long, unless the host is in trouble
 # Kept for the programs we start; what a user's shell has besides is no business of a container's.
-_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME",
+_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME",
                 "XDG_DATA_HOME", "XDG_CACHE_HOME")
-_PREFIXES = ("LC_", "CONTAINERS_", "_CONTAINERS_", "PODLING_")
+_PREFIXES = ("CONTAINERS_", "_CONTAINERS_", "PODLING_")
 RUN_DIRECTORIES = "PODLING_RUN_DIRECTORIES"   # where an engine has the directories of its running containers
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -31,7 +31,8 @@ class RuntimeFailed(ProgramFailed):
 
 
 def environment(container_id: str) -> dict[str, str]:
-    """The environment for conmon, the runtime and the exit command of a container.
+    """The environment for conmon, the runtime and the exit command of a container; without a locale, whose tables would cost
+    each conmon two pages.
 
     Root's has no XDG_RUNTIME_DIR: the runtimes would keep their state there, and whoever comes later from another login
     would not find the container. Against a container that overwrites them (CVE-2019-5736) the runtimes execute a read-only
