@@ -119,5 +119,5 @@ def test_environment_for_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     found = oci.environment("c0ffee")
     assert found["PATH"].startswith("/usr/local/sbin")
-    assert {"LC_ALL", "CONTAINERS_CONF"} <= set(found)
-    assert not {"SECRET", "XDG_RUNTIME_DIR"} & set(found)
+    assert "CONTAINERS_CONF" in found
+    assert not {"LC_ALL", "SECRET", "XDG_RUNTIME_DIR"} & set(found)
