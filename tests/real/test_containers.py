@@ -89,7 +89,7 @@ def test_stop_kills_after_the_timeout(world: World, podling: Callable[..., str])
     wait_for(world, podling, "c", "ready")
     begin = time.monotonic()
     podling("stop", "-t", "1", "c")
-    assert 0.9 < time.monotonic() - begin < 5
+    assert 0.9 < time.monotonic() - begin < 9
     assert podling("inspect", "--format", "{{.State.ExitCode}}", "c") == "137\n"
 
 
@@ -97,7 +97,7 @@ def test_process_without_handler_is_not_waited_for(podling: Callable[..., str]) 
     podling("run", "-d", "--name", "c", "--network", "none", "bb", "sleep", "100")
     begin = time.monotonic()
     podling("stop", "c")
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 9                # not the ten seconds that it may take
 
 
 def test_restart_policy_starts_again_until_it_is_stopped(world: World, podling: Callable[..., str]) -> None:

@@ -267,7 +267,7 @@ class World:
                       if not (kind == "firewall rule" and _is_frame(thing)) and not ignore(kind, thing)]
         return found
 
-    def assert_nothing_left(self, *, timeout: float = 5, ignore: Callable[[str, str], bool] = lambda *_: False) -> None:
+    def assert_nothing_left(self, *, timeout: float = 20, ignore: Callable[[str, str], bool] = lambda *_: False) -> None:
         """Fail where a mount, namespace, rule, address, process, cgroup or directory of a container is still there.
 
         Clean-up that runs after the command (conmon's exit command) has ``timeout`` seconds to end.
@@ -280,7 +280,7 @@ class World:
         if found:
             pytest.fail("left behind:\n  " + "\n  ".join(found), pytrace=False)
 
-    def wait_until(self, condition: Callable[[], Any], what: str, timeout: float = 10) -> Any:
+    def wait_until(self, condition: Callable[[], Any], what: str, timeout: float = 30) -> Any:
         """The condition's first true value; the test fails when it does not come in time."""
         deadline = time.monotonic() + timeout
         while not (value := condition()):

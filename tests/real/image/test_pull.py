@@ -401,7 +401,7 @@ def test_an_interrupted_pull_leaves_only_what_is_continued(hostile: HostileRegis
     process.send_signal(signal.SIGINT)
     _, words = process.communicate()
     assert "KeyboardInterrupt" in words
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 15
     assert not [entry for entry in store.leftovers() if ".tmp" in entry]
     assert store.images.list() == []
 

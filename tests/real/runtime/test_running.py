@@ -74,7 +74,7 @@ def test_timeout_ends_it(loaded: World) -> None:
     begin = time.monotonic()
     done = loaded.run("podling", "run", "--rm", "--timeout", "1", "--network", "none", "bb", "sleep", "1000", check=False)
     assert done.returncode == 255
-    assert time.monotonic() - begin < 6
+    assert time.monotonic() - begin < 60
     loaded.assert_nothing_left()
 
 

@@ -79,9 +79,9 @@ def test_several_clients_see_the_same(loaded: World) -> None:
 
 def test_streams_held_open_by_others_do_not_keep_the_foreground(loaded: World) -> None:
     begin = time.monotonic()
-    done = loaded.run("podling", "run", "--rm", "--network", "none", "--pid", "host", "bb", "sh", "-c", "sleep 4 & echo done")
+    done = loaded.run("podling", "run", "--rm", "--network", "none", "--pid", "host", "bb", "sh", "-c", "sleep 20 & echo done")
     assert done.stdout == "done\n"
-    assert time.monotonic() - begin < 3.5
+    assert time.monotonic() - begin < 15
 
 
 # --- terminals --------------------------------------------------------------------------------------------------------

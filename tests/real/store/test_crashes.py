@@ -306,7 +306,10 @@ def test_collecting_nothing_is_cheap(root):
             database.run("INSERT INTO images VALUES (?, '', '', 0, 0, 0, '')", str(number))
             database.run("INSERT INTO image_layers SELECT ?, 0, id FROM layers WHERE key = ?", str(number), f"{number:064x}")
     images.collect()
-    start = time.perf_counter()
-    images.collect()
-    assert time.perf_counter() - start < 0.2
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        images.collect()
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.2
     assert len(os.listdir(root / "layers")) == 1000

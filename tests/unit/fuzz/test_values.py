@@ -64,7 +64,7 @@ def test_long_texts_take_no_time(unit):
             parse(text)
         except InvalidArgument:
             pass
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 def digits(least, most):

@@ -87,7 +87,7 @@ def test_a_failure_ends_the_others_after_they_have_undone_their_work(way: str, t
         path = tmp_path / str(number)
         path.touch()
         try:
-            for _ in range(500):
+            for _ in range(2000):
                 tell(done=1)
                 time.sleep(0.01)
         finally:
@@ -97,7 +97,7 @@ def test_a_failure_ends_the_others_after_they_have_undone_their_work(way: str, t
     with pytest.raises(Corrupt):
         workers.run(3, task, workers=3)
     assert list(tmp_path.iterdir()) == []
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 15
 
 
 def test_an_interrupted_parent_ends_its_workers(way: str, tmp_path: Path) -> None:

@@ -393,6 +393,9 @@ def test_a_thousand_images_are_listed_quickly(images):
         assert len(images.list()) == 1000
         times.append(time.perf_counter() - start)
     assert min(times) < 0.1  # a few milliseconds on an idle machine
-    start = time.perf_counter()
-    assert images.resolve("i500").names == ("docker.io/library/i500:latest",)
-    assert time.perf_counter() - start < 0.05
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert images.resolve("i500").names == ("docker.io/library/i500:latest",)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.05
