@@ -143,6 +143,8 @@ for _group, _names in (
     for _name in _names.split():
         COMMANDS[f"{_group} {_name}"] = COMMANDS[_name]
 
+STARTING = ("run", "container run", "start", "container start")     # what these do begins before their modules are loaded
+
 GROUPS = {
     "artifact": ("Manage OCI artifacts", "Manage OCI artifacts"),
     "container": ("Manage containers", "Manage containers"),
@@ -242,6 +244,10 @@ def _run(words: list[str], out: Writer, err: Writer) -> int:
         path, rest = _group_flags(path, rest, said)
     if path not in COMMANDS:
         return _no_command(path, rest, out)
+    if path in STARTING:
+        from podling.engine import ahead
+
+        ahead.container_starts()
     command = load(path)
     spelled = f"{PROGRAM} {_canonical(path, command)}"
     try:

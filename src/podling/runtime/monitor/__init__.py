@@ -14,10 +14,10 @@ code into the exit file and executes the exit command.
 from __future__ import annotations
 
 from podling.runtime.monitor import notify
-from podling.runtime.monitor.conmon import Created, Ended, create, destroy, find_conmon, wait_exit, warm_up
+from podling.runtime.monitor.conmon import Created, Ended, create, destroy, find_conmon, wait_exit
 from podling.runtime.monitor.exits import Attended, exit_command
 from podling.runtime.monitor.oci import RuntimeFailed, kill, pause, resume, start, state, update
 from podling.runtime.monitor.runtimes import Runtime, choose_runtime, runtime_version
 
 __all__ = ["Attended", "Created", "Ended", "Runtime", "RuntimeFailed", "choose_runtime", "create", "destroy", "exit_command",
-           "find_conmon", "kill", "notify", "pause", "resume", "runtime_version", "start", "state", "update", "wait_exit", "warm_up"]
+           "find_conmon", "kill", "notify", "pause", "resume", "runtime_version", "start", "state", "update", "wait_exit"]

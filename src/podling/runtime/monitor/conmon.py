@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import time
 
@@ -133,31 +132,6 @@ def exit_arguments(command: tuple[str, ...]) -> list[str]:
     for word in command[1:]:
         words += ["--exit-command-arg", word]
     return words
-
-
-def warm_up() -> None:
-    """Call this some 5 to 15 ms before :func:`create`: it saves about 10 of the 25 ms that a cold one takes. It waits for nothing.
-
-    Moving a process into a cgroup has the kernel wait for an RCU grace period, unless one was moved a moment ago. conmon and
-    the runtime each move one. Moving ourselves to where we are, in a thread, has the kernel wait while we do other things.
-    """
-    if os.geteuid() == 0 and rootless.owner() is None:    # an ordinary user moves nothing
-        _thread.start_new_thread(_move_to_own_cgroup, ())
-
-
-def _move_to_own_cgroup() -> None:
-    try:
-        found, own = cgroups.hierarchies(), cgroups.path_of()
-        name = next((name for name in ("pids", "name=systemd", "") if name in own and name in found.places), None)
-        if name is None:
-            return
-        fd = os.open(found.places[name].directory(own[name]) + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, b"0")
-        finally:
-            os.close(fd)
-    except OSError:
-        return                                # then it takes the time later
 
 
 class Launch:
