@@ -66,10 +66,10 @@ def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tupl
     user = users.lookup(users.Accounts(facts.rootfs), session.user, added)
     facts = facts.replace(uid=user.uid, gid=user.gid, groups=user.groups, home=user.home)
     if config.uid_map:
-        from podling.engine import permissions, usernamespaces  # for containers with ids of their own alone
+        from podling.engine import permissions, staging  # for containers with ids of their own alone
 
         permissions.check_ids(config, user.uid, user.gid)
-        usernamespaces.keep_stage(engine, config)
+        staging.keep(engine, config)
     return config, session, spec.process(session, config, facts, host.process_facts())
 
 

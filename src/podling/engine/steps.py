@@ -248,14 +248,14 @@ def _serve_own_ids(starting: Starting, facts: Facts) -> Facts:
     chosen = any(mount.chown or mount.idmap is not None for mount in config.mounts)
     if not chosen and "user" not in facts.namespaces:
         return facts
-    from podling.engine import usernamespaces  # for such containers alone
+    from podling.engine import staging, usernamespaces  # for such containers alone
 
     if chosen:
         facts = usernamespaces.own_mounts(engine, config, facts)
         assert starting.host is not None
         starting.host = starting.host.replace(sources={**starting.host.sources, **facts.image_mounts})
     if "user" in facts.namespaces:
-        facts = facts.replace(staged_root=usernamespaces.stage(engine, config, facts.rootfs))
+        facts = facts.replace(staged_root=staging.stage(engine, config, facts.rootfs))
         if config.runtime == "runc":
             facts = facts.replace(namespaces=usernamespaces.as_runc_takes_it(engine, config, facts.namespaces,
                                                                              own_network=_has_own_network(config)))
@@ -264,9 +264,9 @@ def _serve_own_ids(starting: Starting, facts: Facts) -> Facts:
 
 def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
     if config.uid_map:
-        from podling.engine import usernamespaces
+        from podling.engine import staging, usernamespaces
 
-        usernamespaces.unstage(engine, config)
+        staging.unstage(engine, config)
         usernamespaces.take_back_null(config)        # of a runtime that failed
     run = engine.paths.run(config.id)
     for name in os.listdir(run) if os.path.isdir(run) else ():

@@ -3,13 +3,8 @@
     <runroot>/containers/<id>/userns         the namespace, kept as a file
     <runroot>/containers/<id>/idmapped/<n>   the source of the container's n-th mount, with its ids mapped
 
-Both go with the directory of the bundle. The runtime works as the container's root, who cannot go through the engine's private
-directories, nor through an ordinary user's home: while the container is made, its root file system is also at
-
-    /run/podling-<id>/root  (an ordinary user's: /tmp/podling-<id>/root)
-
-in a directory that is the container's root's alone, empty afterwards. What is mounted into it the runtimes open before they enter the
-namespace.
+Both go with the directory of the bundle. Where the container's root reaches its root file system: see ``engine.staging``. What is mounted
+into it the runtimes open before they enter the namespace.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ import os
 from podling.engine.idmaps import maps_at, outside, spans_of
 from podling.errors import InvalidArgument, PodlingError, Refused, Unsupported, WrongState
 from podling.linux import mounts, nested
-from podling.linux.files import make_directories, remove_tree
+from podling.linux.files import make_directories
 from podling.linux.trees import change_owner
 from podling.runtime.mounts import mount_source
 from podling.values import idmaps
@@ -84,24 +79,6 @@ def _namespace_of(engine: Engine, container_id: str) -> str:
     return "" if config.user_ns.mode in ("host", "") else _of_container(engine, container_id)
 
 
-# --- what the container's root must reach -----------------------------------------------------------------------------
-
-
-def stage(engine: Engine, config: ContainerConfig, rootfs: str) -> str:
-    """Mount the root file system where the container's root reaches it; where, "" if it reaches it anyhow."""
-    if _reaches_all(config):
-        return ""
-    unstage(engine, config)
-    try:
-        os.mkdir(_stage(engine, config), 0o700)
-        directory = keep_stage(engine, config)
-        mounts.bind(rootfs, directory, recursive=False)
-        os.chown(os.path.dirname(directory), *outside(config, 0, 0))
-    except OSError as error:
-        raise PodlingError(f"mounting {rootfs} for the container's root") from error
-    return directory
-
-
 def settle(config: ContainerConfig, staged: str) -> None:
     """Once the container is made, and before its process starts: take back what it no longer needs.
 
@@ -118,31 +95,6 @@ def take_back_null(config: ContainerConfig) -> None:
     root, found = outside(config, 0, 0), os.stat(os.devnull)
     if root != (0, 0) and (found.st_uid, found.st_gid) == root:
         os.chown(os.devnull, 0, 0)
-
-
-def keep_stage(engine: Engine, config: ContainerConfig) -> str:
-    """Make that directory where somebody has tidied it away; where."""
-    directory = f"{_stage(engine, config)}/root"
-    if not _reaches_all(config):
-        os.makedirs(directory, 0o700, exist_ok=True)
-    return directory
-
-
-def unstage(engine: Engine, config: ContainerConfig) -> None:
-    """Take all of that away again; idempotent."""
-    directory = _stage(engine, config)
-    if os.path.isdir(directory) and not os.path.islink(directory):
-        mounts.unmount_all(directory)
-        remove_tree(directory)
-
-
-def _reaches_all(config: ContainerConfig) -> bool:
-    """Whether the engine's own ids are the container's too: then its root may override the modes of the engine's directories."""
-    return all(idmaps.to_inside(spans, 0) is not None for spans in spans_of(config))
-
-
-def _stage(engine: Engine, config: ContainerConfig) -> str:
-    return f"{'/tmp' if engine.rootless else '/run'}/podling-{config.id}"      # a random name: nobody can be there before
 
 
 # --- mounts -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ NONE = ("--network", "none")
 MAPPED = f"{HOME}/.local/share/containers/podling/mapped"
 SHOW = "cat /proc/self/uid_map"
 SERVE = "mkdir /w; echo hello >/w/index.html; exec httpd -f -p 80 -h /w"
+CLOSED = ("/lost+found", "/var/lib/private", "/var/lib/machines", "/root")       # to everybody but the host's root
 _WEB = "echo 'web:x:101:102::/home/web:/bin/sh' >>/etc/passwd; mkdir -p /home/web; echo w >/home/web/f; chown -R 101:102 /home/web"
 
 
@@ -36,10 +37,20 @@ def web(user: User) -> User:
     return user
 
 
+def stages(user: User) -> list[str]:
+    """What is mounted in the user's namespace so that containers' roots reach their file systems."""
+    found = []
+    for pid in user.holders():
+        for line in Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8").splitlines():
+            point = line.split()[4]
+            if point.startswith((*CLOSED, "/tmp/podling-")):
+                found.append(point)
+    return found
+
+
 def assert_nothing_left(user: User) -> None:
-    """Also none of the directories in /tmp through which containers' roots reach their file systems; other tests' come and go there."""
-    found = list(Path("/tmp").glob("podling-" + "[0-9a-f]" * 64))
-    user.world.wait_until(lambda: not any(path.exists() for path in found), f"{found} are removed", timeout=60)
+    """Also nothing that containers' roots reached."""
+    user.world.wait_until(lambda: not stages(user), f"{stages(user)} are unmounted", timeout=60)
     user.assert_nothing_left()
 
 
@@ -170,6 +181,45 @@ def test_killed_commands_and_a_restart_leave_nothing(web: User) -> None:
         command.wait()
         web.podling("rm", "-af", "-t", "0")
     assert_nothing_left(web)
+
+
+def test_strangers_cannot_be_in_the_way(fresh_user: User, runtime: str) -> None:
+    """Nothing that another user may make has a name that can be foreseen."""
+    world = fresh_user.world
+    world.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    name = fresh_user.podling("--runtime", runtime, "create", "--name", "c", *NONE, "--userns=auto", "bb", "sleep", "1000").strip()
+    world.run("setpriv", "--reuid", "4343", "--clear-groups", "sh", "-ec", f"""
+        for place in /tmp /var/tmp /dev/shm /run/lock; do
+            if [ -w $place ]; then mkdir -m 700 $place/podling-{name} $place/{name}; fi
+        done""")
+    fresh_user.podling("start", "c")
+    assert fresh_user.podling("exec", "c", "id", "-u") == "0\n"
+    assert len(list(world.path("/tmp").iterdir())) == 2, "nothing is added"
+    fresh_user.podling("rm", "-f", "-t", "0", "c")
+    world.run("sh", "-c", f"rmdir /*/podling-{name} /*/{name} /var/tmp/*{name} /dev/shm/*{name} /run/lock/*{name} 2>/dev/null || true")
+    assert_nothing_left(fresh_user)
+
+
+def test_host_where_nothing_is_closed(fresh_user: User, runtime: str) -> None:
+    """Then the root file systems are reached below /tmp, and nothing is left there either."""
+    world = fresh_user.world
+    world.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    world.run("sh", "-ec", f"for place in {' '.join(CLOSED)}; do if [ -d $place ]; then mount -t tmpfs tmpfs $place; fi; done")
+    run = ("--runtime", runtime, "run", *NONE, "--userns=auto")
+    fresh_user.podling(*run, "-d", "--name", "c", "bb", "sleep", "1000")
+    assert fresh_user.podling(*run, "--rm", "bb", "sh", "-c", SHOW).split() == numbers((0, 1025, 1024))
+    assert fresh_user.podling("exec", "c", "sh", "-c", SHOW).split() == numbers((0, 1, 1024))
+    assert len(list(world.path("/tmp").iterdir())) == 1
+    pid = fresh_user.podling("inspect", "--format", "{{.State.Pid}}", "c").strip()
+    for monitor in world.processes():        # with all of them the user's namespaces end
+        os.kill(monitor, signal.SIGKILL)
+    world.run("kill", "-9", pid)
+    world.wait_until(lambda: not world.processes(), "they end")
+    fresh_user.podling("start", "c")
+    assert fresh_user.podling("exec", "c", "id", "-u") == "0\n"
+    fresh_user.podling("rm", "-f", "-t", "0", "c")
+    world.wait_until(lambda: not list(world.path("/tmp").iterdir()), "the directory is gone")
+    assert not [point for point in stages(fresh_user) if point.startswith("/tmp")]
 
 
 def test_restart_of_the_host(fresh_user: User) -> None:
