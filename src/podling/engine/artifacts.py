@@ -40,6 +40,7 @@ class ArtifactTransfer(Record):
 
     registry: RegistryOptions = RegistryOptions()
     digest_file: str = ""
+    decryption_keys: tuple[str, ...] = ()        # FILE[:PASSPHRASE] of private keys
     signature_policy: str | None = None
     signing: SigningOptions = SigningOptions()
     progress: Callable[..., None] | None = None
@@ -137,11 +138,14 @@ def _wanted(name: str) -> Reference:
 
 
 def pull(engine: Engine, name: str, options: ArtifactTransfer) -> Artifact:
-    """Bring an artifact from a registry; its policy is asked before any file is read."""
+    """Bring an artifact from a registry; its policy is asked before any file is read.
+
+    With a key its encrypted files are kept decrypted, and the manifest that says so; without any they are kept as they are.
+    """
     from podling.image.registry import blobs
     from podling.image.remote import Remote
 
-    wanted = _wanted(name)
+    wanted, keys = _wanted(name), transfers.private_keys(options.decryption_keys)
     gate = trust.gate(options.signature_policy)
     gate.check_place("docker", str(wanted.without_tag()), f"docker://{wanted.without_tag()}")
     endpoint = registries.configured().endpoints(wanted)[-1]
@@ -156,16 +160,24 @@ def pull(engine: Engine, name: str, options: ArtifactTransfer) -> Artifact:
             raise type(error)(f"initializing source docker://{wanted}") from error
         source.admitted(content)
         artifact, kept = stored.parse(content, str(wanted)), store(engine)
-        for layer in artifact.layers:
-            label = f"Copying blob {layer.digest[7:19]}"
-            report("begin", key=layer.digest, label=label, total=layer.size)
-            if not os.path.exists(kept.path(layer.digest)):
-                what = f"reading blob {layer.digest} of {wanted}"
-                source.registry.patiently(what, lambda layer=layer: kept.add_blob(  # type: ignore[misc]
-                    blobs.stream(source.registry, endpoint.reference.repository, layer), layer.digest))
+        locks = stored.unlock(artifact, keys) if keys else {}
+
+        def bring(number: int, layer: Descriptor) -> None:
+            chunks = blobs.stream(source.registry, endpoint.reference.repository, layer)
+            if number in locks:
+                plain[number] = kept.add_blob(stored.decrypted(chunks, layer, locks[number]))
+            else:
+                kept.add_blob(chunks, layer.digest)
+
+        plain: dict[int, tuple[str, int, str]] = {}
+        for number, layer in enumerate(artifact.layers):
+            report("begin", key=layer.digest, label=f"Copying blob {layer.digest[7:19]}", total=layer.size)
+            if number in locks or not os.path.exists(kept.path(layer.digest)):
+                source.registry.patiently(f"reading blob {layer.digest} of {wanted}",
+                                          lambda number=number, layer=layer: bring(number, layer))  # type: ignore[misc]
             report("end", key=layer.digest, result="done")
         report("message", text="Writing manifest to image destination")
-        return kept.keep(str(wanted), content)
+        return kept.keep(str(wanted), stored.with_plain(artifact, plain) if plain else content)
 
 
 def push(engine: Engine, name: str, options: ArtifactTransfer) -> str:

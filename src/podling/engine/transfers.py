@@ -19,7 +19,7 @@ from podling.values import reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from podling.config.registries import Endpoint, RegistriesConf
     from podling.engine.engine import Engine
@@ -48,7 +48,8 @@ def pull(engine: Engine, name: str, options: PullOptions) -> Image:
         if own is not None:
             return own
     if place is not None and place.transport != "docker":
-        images = load(engine, place, options.progress, options.signature_policy, _keys(options))
+        images = load(engine, place, options.progress, options.signature_policy,
+                      private_keys(options.decryption_keys))
         return images[0]
     text = place.path if place is not None else name
     local = engine.images.lookup(text, platform=options.platform) if mode != "always" else None
@@ -160,7 +161,7 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
     from podling.engine import trust
     from podling.image.remote import Remote  # an HTTP client, which archives do not need
 
-    keys = _keys(options)
+    keys = private_keys(options.decryption_keys)
     reach, platforms, places = access(options.registry, endpoint), wanted_platforms(options.platform), trust.signature_places()
     with Remote(endpoint.reference, reach, engine.paths.graphroot, name=wanted, places=places) as source:
         source.gate = gate
@@ -182,13 +183,13 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
     return image
 
 
-def _keys(options: PullOptions) -> list[PrivateKey]:
-    """The private keys that were named."""
-    if not options.decryption_keys:
+def private_keys(texts: Collection[str]) -> list[PrivateKey]:
+    """The private keys that ``--decryption-key`` names."""
+    if not texts:
         return []
     from podling.image.encryption import keys
 
-    return [keys.private(text) for text in options.decryption_keys]
+    return [keys.private(text) for text in texts]
 
 
 def _repo_digests(wanted: Reference, *found: str) -> list[str]:

@@ -20,8 +20,11 @@ from podling.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
+
+    from podling.image.encryption.jwe import PrivateKey
+    from podling.image.encryption.layers import LayerKey
 
 EMPTY_CONFIG = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
@@ -183,6 +186,51 @@ def read_file(path: str) -> Iterator[bytes]:
             yield data
     finally:
         os.close(fd)
+
+
+# --- encrypted files --------------------------------------------------------------------------------------------------
+
+
+def unlock(artifact: Artifact, keys: Sequence[PrivateKey]) -> dict[int, LayerKey]:
+    """What decrypts each encrypted file, by its number; InvalidArgument where none of the keys does."""
+    from podling.image.encryption import layers  # a library for cryptography
+
+    return {number: layers.unwrap(layer.annotations, keys, f"layer {layer.digest}") for number, layer in enumerate(artifact.layers)
+            if layer.media_type.endswith(layers.SUFFIX)}
+
+
+def decrypted(sealed: Iterator[bytes], layer: Descriptor, lock: LayerKey) -> Iterator[bytes]:
+    """An encrypted file's plain bytes; it ends only if the encrypted ones were those of the digest and of the key: Corrupt otherwise."""
+    from podling.image.encryption import layers
+
+    digester = digests.Digester()
+
+    def read(_size: int) -> bytes:
+        data = next(sealed, b"")
+        digester.update(data)
+        if not data and digester.digest != layer.digest:
+            raise digests.mismatch("reading an artifact's blob", layer.digest, digester.digest)
+        return data
+
+    plain = layers.decrypted(read, lock, f"layer {layer.digest}")
+    while data := plain(_CHUNK):
+        yield data
+
+
+def with_plain(artifact: Artifact, plain: dict[int, tuple[str, int, str]]) -> bytes:
+    """The manifest with these files decrypted; each as :meth:`Artifacts.add_blob` gives it."""
+    from podling.image.encryption import layers
+
+    changed = list(artifact.document["layers"])
+    for number, (digest, size, _) in plain.items():
+        kept = {name: text for name, text in sorted(artifact.layers[number].annotations.items()) if not name.startswith(layers.PREFIX)}
+        entry = {**changed[number], "mediaType": artifact.layers[number].media_type.removesuffix(layers.SUFFIX),
+                 "digest": digest, "size": size, "annotations": kept}
+        changed[number] = entry if kept else {name: value for name, value in entry.items() if name != "annotations"}
+    return jsontext.dumps({**artifact.document, "layers": changed}).encode()
+
+
+# --- manifests --------------------------------------------------------------------------------------------------------
 
 
 def build(layers: list[dict[str, Any]], artifact_type: str) -> bytes:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -171,3 +171,47 @@ def test_a_changed_layer_is_not_taken(machine: World) -> None:
     refused = machine.run("podling", "pull", "-q", "--decryption-key", "/run/rsa.pem", "dir:/run/changed", check=False)
     assert refused.returncode == 125
     assert machine.run("podling", "images", "-q", "two").stdout == ""
+
+
+@pytest.mark.parametrize("skopeo", ["skopeo", pytest.param(str(NEWER), marks=newer)])
+def test_an_artifact_is_kept_decrypted(machine: World, skopeo: str) -> None:
+    """As by Podman 5.4: with a key the files are plain and the manifest that of before, without one all is kept as it is."""
+    def described(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(machine.run("podling", "artifact", "inspect", name).stdout)["Manifest"]
+        return found
+
+    name, sealed = f"{HOST}/files:plain", f"{HOST}/files:sealed"
+    machine.path("/run/a.tar").write_bytes(os.urandom(3_000_000))
+    machine.path("/run/b.txt").write_text("not secret\n")
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    machine.run("podling", "artifact", "add", "--type", "application/x.foo", "--annotation", "k=v", "--file-type", kind, name, "/run/a.tar")
+    digest = machine.run("podling", "artifact", "add", "--append", name, "/run/b.txt").stdout
+    machine.run("podling", "artifact", "push", "-q", "--tls-verify=false", name)
+    files = described(name)["layers"]
+    machine.run("podling", "artifact", "rm", name)
+    machine.run(skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "--encryption-key", "jwe:/run/rsa.pub",
+                "--encrypt-layer", "0", f"docker://{name}", f"docker://{sealed}")
+    pull = ("podling", "artifact", "pull", "-q", "--tls-verify=false")
+    for key, words in (("/run/other.pem", "none of the private keys could be used for decryption"),
+                       ("/run/nowhere", "unable to read file /run/nowhere")):
+        refused = machine.run(*pull, "--decryption-key", key, sealed, check=False)
+        assert (refused.returncode, words in refused.stderr) == (125, True), refused.stderr
+    assert machine.run("podling", "artifact", "ls", "-n").stdout == ""
+    assert machine.run(*pull, sealed).stdout != digest
+    entry = described(sealed)["layers"][0]
+    assert entry["mediaType"] == f"{kind}+encrypted"
+    for key in ("/run/rsa.pem", "/run/locked.pem:secret"):
+        pulled = machine.run(*pull, "--decryption-key", "/run/other.pem", "--decryption-key", key, sealed).stdout
+        assert described(sealed)["layers"][0] == files[0]
+        assert pulled == digest or skopeo == "skopeo", "skopeo 1.9 leaves out artifactType and other annotations"
+    machine.run("podling", "artifact", "extract", "--title", "a.tar", sealed, "/run/a.plain")
+    machine.run("podling", "artifact", "extract", "--digest", files[1]["digest"], sealed, "/run/b.plain")
+    machine.run("cmp", "/run/a.tar", "/run/a.plain")
+    machine.run("cmp", "/run/b.txt", "/run/b.plain")
+    machine.run("podling", "artifact", "rm", sealed)
+    found = machine.run("find", "/run", "-path", f"*/{entry['digest'][7:]}/data").stdout.strip()
+    data = machine.path(found)
+    data.write_bytes(bytes(reversed(data.read_bytes())))
+    refused = machine.run(*pull, "--retry", "0", "--decryption-key", "/run/rsa.pem", sealed, check=False)
+    assert (refused.returncode, "does not match its digest" in refused.stderr) == (125, True), refused.stderr
+    assert machine.run("podling", "artifact", "ls", "-n").stdout == ""

@@ -76,7 +76,8 @@ def _transfer(context: Context, said: dict[str, Any]) -> ArtifactTransfer:
 
     rest = dict(said)
     return ArtifactTransfer(progress=reporter(context, quiet=rest.pop("quiet", False)), registry=registry_options(rest),
-                            digest_file=rest.get("digestfile", ""), signing=signing.signing_options(context, rest))
+                            digest_file=rest.get("digestfile", ""), decryption_keys=tuple(rest.pop("decryption_key", ())),
+                            signing=signing.signing_options(context, rest))
 
 
 def pull(context: Context, said: dict[str, Any], args: list[str]) -> None:
@@ -114,6 +115,7 @@ _REACH = (
     Flag("--retry-delay", help="delay between retries in case of failures", parse=seconds),
     Flag("--tls-verify", help="Require HTTPS and verify certificates when contacting registries", kind="bool", default_text="true"),
 )
+_DECRYPTION = Flag("--decryption-key", help="Key needed to decrypt the image (e.g. /path/to/key.pem)", kind="array", complete="files")
 ADD = Command(
     "add", "[options] ARTIFACT PATH [...PATH]", "Add an OCI artifact to the local store",
     "Add an OCI artifact to the local store from the local filesystem",
@@ -141,7 +143,7 @@ LS = Command(
 )
 PULL = Command(
     "pull", "[options] ARTIFACT", "Pull an OCI artifact", "Pulls an artifact from a registry and stores it locally.",
-    (*_REACH, Flag("--decryption-key", kind="array", refused="yet")), pull, args=(1, 1, ""),
+    (*_REACH, _DECRYPTION), pull, args=(1, 1, ""),
     examples=("{} quay.io/myimage/myartifact:latest",),
 )
 PUSH = Command(
