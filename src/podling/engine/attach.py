@@ -11,7 +11,7 @@ from podling.engine.permissions import strange_mount
 from podling.engine.remove import remove
 from podling.engine.start import Prepared, clean_up, start
 from podling.errors import NoSuchContainer, PodlingError, WrongState
-from podling.linux import process
+from podling.linux import pids
 from podling.model import Container, ContainerConfig, ContainerState
 from podling.runtime import monitor, streams
 
@@ -53,7 +53,7 @@ def _run_attended(engine: Engine, container: Container, options: RunOptions, std
             raise WrongState(f"container {container.id} is already running: container state improper",
                              hint=f"podling attach {container.name}")
         watched: list[ContainerState] = []
-        fd = process.pidfd(prepared.facts.pid)
+        fd = pids.pidfd(prepared.facts.pid)
 
         def go() -> int:
             watched.append(prepared.go())
@@ -80,7 +80,7 @@ def attach(engine: Engine, container: Container, options: AttachOptions) -> int:
     if state.status != "running":
         raise WrongState("you can only attach to running containers", hint=f"start it: podling start --attach {container.name}")
     config = engine.containers.config(container.id)
-    fd = process.pidfd(state.pid)
+    fd = pids.pidfd(state.pid)
     try:
         outcome = _attach(engine, config, None, detach_keys=options.detach_keys, process_fd=fd,
                           stdin=False if options.no_stdin else None, sig_proxy=options.sig_proxy)

@@ -10,7 +10,7 @@ from podling.engine.options import RemoveOptions, StopOptions
 from podling.engine.remove import remove
 from podling.engine.stop import stop, unpause
 from podling.errors import NoSuchContainer, PodlingError, explain
-from podling.linux import mounts, process
+from podling.linux import mounts, pids, process
 from podling.linux.files import remove_tree
 from podling.runtime import monitor
 
@@ -79,7 +79,7 @@ def _end_holder(engine: Engine) -> None:
 
     pid, start = holder.holder(engine.paths.runroot)
     if pid:
-        process.kill(pid, start, process.SIGKILL)
+        pids.kill(pid, start, process.SIGKILL)
     _unlink(f"{engine.paths.runroot}/userns.pid")
 
 

@@ -7,7 +7,7 @@ import os
 from podling.engine.engine import Engine
 from podling.engine.roots import is_up, mount_root
 from podling.errors import InUse, NotFound
-from podling.linux import mounts, process
+from podling.linux import mounts, pids
 from podling.linux.files import read_text, write_atomic
 from podling.model import Container, ContainerConfig
 
@@ -69,7 +69,7 @@ def _mark(engine: Engine, container_id: str) -> str:
 def is_kept(engine: Engine, container_id: str) -> bool:
     """Whether a user has mounted the container since the host started."""
     try:
-        return read_text(_mark(engine, container_id)) == process.boot_id()
+        return read_text(_mark(engine, container_id)) == pids.boot_id()
     except FileNotFoundError:
         return False
 
@@ -80,7 +80,7 @@ def mount(engine: Engine, container: Container) -> str:
     with engine.lock("container", container.id).exclusive():
         place = mount_root(engine, config)
         if not config.rootfs:
-            write_atomic(_mark(engine, container.id), process.boot_id().encode())
+            write_atomic(_mark(engine, container.id), pids.boot_id().encode())
     return place
 
 
@@ -137,7 +137,7 @@ class ImageMounts:
             boot, _, count = read_text(f"{self.filesystems.directory(image_id)}/count").partition(" ")
         except (FileNotFoundError, NotADirectoryError):
             return 0
-        return int(count) if boot == process.boot_id() else 0
+        return int(count) if boot == pids.boot_id() else 0
 
     def mount(self, image_id: str, store: str = "") -> str:
         """Mount an image, read-only; where. Each call counts."""
@@ -146,7 +146,7 @@ class ImageMounts:
             if not os.path.isdir(self.filesystems.directory(image_id)):
                 self.filesystems.make(image_id)
             place = self.filesystems.mount(image_id, self.engine.images.layer_directories(image_id, store), read_only=True)
-            write_atomic(f"{self.filesystems.directory(image_id)}/count", f"{process.boot_id()} {count + 1}".encode())
+            write_atomic(f"{self.filesystems.directory(image_id)}/count", f"{pids.boot_id()} {count + 1}".encode())
         return place
 
     def unmount(self, image_id: str, *, force: bool = False) -> None:
@@ -156,7 +156,7 @@ class ImageMounts:
             if not count:
                 raise NotFound(f"image {image_id} is not mounted")
             if count > 1 and not force:
-                write_atomic(f"{self.filesystems.directory(image_id)}/count", f"{process.boot_id()} {count - 1}".encode())
+                write_atomic(f"{self.filesystems.directory(image_id)}/count", f"{pids.boot_id()} {count - 1}".encode())
             else:
                 self.filesystems.remove(image_id)
 

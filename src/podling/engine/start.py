@@ -11,7 +11,7 @@ from podling.engine.engine import Engine
 from podling.engine.roots import is_up
 from podling.engine.steps import Starting
 from podling.errors import NoSuchContainer, PodlingError, WrongState, explain
-from podling.linux import mounts, process
+from podling.linux import mounts, pids
 from podling.linux.files import remove_tree, write_atomic
 from podling.model import Container, ContainerConfig, ContainerState, Facts
 from podling.runtime import monitor
@@ -123,8 +123,8 @@ class Prepared:
 
 
 def _running(config: ContainerConfig, facts: Facts, restarts: int) -> ContainerState:
-    return ContainerState(id=config.id, status="running", boot_id=process.boot_id(), pid=facts.pid,
-                          pid_start=process.start_time(facts.pid), conmon_pid=facts.conmon_pid, started=time.time_ns(),
+    return ContainerState(id=config.id, status="running", boot_id=pids.boot_id(), pid=facts.pid,
+                          pid_start=pids.start_time(facts.pid), conmon_pid=facts.conmon_pid, started=time.time_ns(),
                           restart_count=restarts, network=facts.network)
 
 

@@ -8,7 +8,7 @@ from podling.engine.engine import Engine
 from podling.engine.options import StopOptions, WaitOptions
 from podling.engine.start import clean_up, start
 from podling.errors import InvalidArgument, NoSuchContainer, PodlingError, Unsupported, WrongState
-from podling.linux import cgroups, process
+from podling.linux import cgroups, pids
 from podling.model import Container, ContainerConfig, ContainerState
 from podling.runtime import monitor
 from podling.values.signals import SIGKILL
@@ -49,12 +49,12 @@ def _end(config: ContainerConfig, state: ContainerState, timeout: float) -> None
 
     The first process of a pid namespace does not get signals that it has no handler for: then waiting would be in vain.
     """
-    if timeout != 0 and (config.pid_ns.mode != "private" or process.takes_signal(state.pid, config.stop_signal)):
+    if timeout != 0 and (config.pid_ns.mode != "private" or pids.takes_signal(state.pid, config.stop_signal)):
         monitor.kill(config, config.stop_signal, pid=state.pid, start=state.pid_start)
-        if process.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
+        if pids.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
             return
     monitor.kill(config, SIGKILL, every=True, pid=state.pid, start=state.pid_start)
-    if not process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+    if not pids.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
         raise PodlingError(f"container {config.id} did not end {KILL_SECONDS:.0f} seconds after SIGKILL",
                            hint=f"see what its process {state.pid} waits for: cat /proc/{state.pid}/stack")
 
@@ -70,7 +70,7 @@ def kill(engine: Engine, container: Container, signal: int) -> None:
             stored = engine.containers.stored_state(container.id)
             engine.containers.save_state(stored.replace(stopped_by_user=True))
     monitor.kill(config, signal, pid=state.pid, start=state.pid_start)
-    if signal == SIGKILL and process.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+    if signal == SIGKILL and pids.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
         clean_up(engine, container.id, restart=False)
 
 
@@ -129,7 +129,7 @@ def wait(engine: Engine, container_id: str, options: WaitOptions) -> int:
         if _meets(state, conditions):
             return -1
         if ends and state.pid and len(ends) == len(conditions):
-            process.wait_gone(state.pid, state.pid_start, None)
+            pids.wait_gone(state.pid, state.pid_start, None)
             if engine.containers.state(container_id).status in ("running", "stopping", "paused"):
                 time.sleep(0.005)             # the process is gone, its exit file not yet written
         else:

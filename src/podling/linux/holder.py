@@ -18,7 +18,7 @@ from fcntl import ioctl
 
 from podling import log
 from podling.errors import PodlingError, ProgramFailed, Unsupported
-from podling.linux import files, process, rootless, syscalls, userns
+from podling.linux import files, pids, process, rootless, syscalls, userns
 from podling.linux.locks import Lock
 from podling.record import Record
 
@@ -112,7 +112,7 @@ def _held(runroot: str, uid: int) -> Namespaces | None:
     """The namespaces of the holder, None where it is gone or is not what it should be."""
     pid, start = holder(runroot)
     found = _namespaces_of(pid, uid) if pid else None
-    if found is not None and not process.is_alive(pid, start):   # looked at last: from here on the descriptors count
+    if found is not None and not pids.is_alive(pid, start):   # looked at last: from here on the descriptors count
         found.close()
         return None
     return found
@@ -185,7 +185,7 @@ def _made(runroot: str, who: Owner) -> Namespaces:
 
 def _write(runroot: str, child: _Holder) -> None:
     try:
-        files.write_atomic(f"{runroot}/userns.pid", f"{child.pid} {process.start_time(child.pid)}\n".encode())
+        files.write_atomic(f"{runroot}/userns.pid", f"{child.pid} {pids.start_time(child.pid)}\n".encode())
     except BaseException:
         child.abandon()
         raise

@@ -12,7 +12,7 @@ import select
 
 from podling import log
 from podling.errors import PodlingError
-from podling.linux import files, process
+from podling.linux import files, pids, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def remove_lifeline(container_id: str, runroot: str) -> None:
 def remember(record: str, pid: int) -> None:
     """Write down which process it is."""
     os.makedirs(os.path.dirname(record), 0o700, exist_ok=True)
-    files.write_atomic(record, f"{process.boot_id()} {pid} {process.start_time(pid)}".encode())
+    files.write_atomic(record, f"{pids.boot_id()} {pid} {pids.start_time(pid)}".encode())
 
 
 def find(record: str) -> tuple[int, int] | None:
@@ -72,7 +72,7 @@ def find(record: str) -> tuple[int, int] | None:
     except ValueError:
         log.debug(f"{record} is not a record of a process")
         return None
-    if boot != process.boot_id() or not process.is_alive(int(pid), int(start)):
+    if boot != pids.boot_id() or not pids.is_alive(int(pid), int(start)):
         return None
     return int(pid), int(start)
 
@@ -81,8 +81,8 @@ def end(record: str) -> None:
     """End the process that a record names, and forget it; idempotent."""
     found = find(record)
     if found is not None:
-        process.kill(*found, process.SIGKILL)         # none of them has anything to tidy up
-        process.wait_gone(*found, _END_SECONDS)
+        pids.kill(*found, process.SIGKILL)         # none of them has anything to tidy up
+        pids.wait_gone(*found, _END_SECONDS)
         try:
             os.waitpid(found[0], os.WNOHANG)          # ours, where this very process started it
         except ChildProcessError:

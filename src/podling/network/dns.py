@@ -16,7 +16,7 @@ import os
 
 from podling import log
 from podling.errors import InUse, PodlingError
-from podling.linux import files, process, rootless
+from podling.linux import files, pids, process, rootless
 from podling.linux.locks import Lock
 from podling.network.programs import find_helper
 
@@ -82,7 +82,7 @@ def add(network: Network, at: tuple[str, ...], told: str, *, conf: ContainersCon
                     f"{directory}/{network.name}{_INTERNAL if network.internal else ''}")
         _write(path, [_head(at, network), *_without(_lines(path)[1:], told.partition(" ")[0]), told])
         running = server(directory)
-        if running is None or not process.kill(*running, process.SIGHUP):
+        if running is None or not pids.kill(*running, process.SIGHUP):
             _check_free(at, conf)
             _start(directory, conf)
 
@@ -103,7 +103,7 @@ def remove(network: str, container_id: str, *, runroot: str) -> None:
                 os.unlink(path)
         running = server(directory)
         if running is not None and _told(directory):
-            process.kill(*running, process.SIGHUP)
+            pids.kill(*running, process.SIGHUP)
 
 
 def tell_servers(network: Network, *, runroot: str) -> None:
@@ -115,7 +115,7 @@ def tell_servers(network: Network, *, runroot: str) -> None:
             _write(path, [_head(lines[0].partition(" ")[0].split(","), network), *lines[1:]])
             running = server(directory)
             if running is not None:
-                process.kill(*running, process.SIGHUP)
+                pids.kill(*running, process.SIGHUP)
 
 
 def end_unused(*, runroot: str) -> None:
@@ -132,8 +132,8 @@ def end(directory: str) -> None:
     """The server has ended, and its address is free; idempotent."""
     running = server(directory)
     if running is not None:
-        process.kill(*running, process.SIGKILL)              # it has nothing to tidy up
-        process.wait_gone(*running, _SECONDS)
+        pids.kill(*running, process.SIGKILL)              # it has nothing to tidy up
+        pids.wait_gone(*running, _SECONDS)
     forget_dead(directory)
 
 
@@ -156,7 +156,7 @@ def server(directory: str) -> tuple[int, int] | None:
     """(pid, start time) of the server that uses this directory, None where it has ended."""
     try:
         pid = int(files.read_bytes(f"{directory}/{PID_FILE}", 32))
-        start = process.start_time(pid)
+        start = pids.start_time(pid)
         words = files.read_bytes(f"/proc/{pid}/cmdline", 1 << 14)
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return None

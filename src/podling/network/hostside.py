@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import Unsupported
-from podling.linux import files, mounts, process, rootless, syscalls
+from podling.linux import files, mounts, pids, rootless, syscalls
 from podling.linux.locks import Lock
 from podling.network import companions, dns, namespaces, pasta, slirp, transparent
 from podling.network.programs import find_helper
@@ -135,7 +135,7 @@ def enter(*, conf: ContainersConf, runroot: str) -> None:
     It must be root in its user namespace, and gets a mount namespace of its own. :func:`leave` ends the use in time.
     """
     pid = os.getpid()
-    pending = begin(f"process-{pid}-{process.start_time(pid)}", conf=conf, runroot=runroot)
+    pending = begin(f"process-{pid}-{pids.start_time(pid)}", conf=conf, runroot=runroot)
     pending.finish()
     fd = os.open(pending.netns, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -223,7 +223,7 @@ def _used(runroot: str) -> list[str]:
         word, _, rest = user.partition("-")
         if word == "process":
             pid, _, start = rest.partition("-")
-            if not process.is_alive(int(pid), int(start)):
+            if not pids.is_alive(int(pid), int(start)):
                 _forget(f"{_users(runroot)}/{user}")
                 continue
         found.append(user)

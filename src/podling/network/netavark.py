@@ -12,7 +12,7 @@ import os
 
 from podling import jsontext, log
 from podling.errors import PodlingError, explain
-from podling.linux import files, mounts, netlink, process, rtnetlink
+from podling.linux import files, mounts, netlink, pids, process, rtnetlink
 from podling.network import dhcp, dns, hostside, namespaces, outward, parents, plan
 from podling.network.networks import from_json, to_json
 from podling.network.programs import find_helper, search_path
@@ -49,7 +49,7 @@ class Pending:
 
     def begin(self, netns: str, request: dict[str, Any], conf: ContainersConf, runroot: str) -> None:
         """Start netavark; its request is on disk before."""
-        files.write_atomic(self._begun, jsontext.dumps({"boot": process.boot_id(), "request": request}).encode())
+        files.write_atomic(self._begun, jsontext.dumps({"boot": pids.boot_id(), "request": request}).encode())
         self._child = _netavark("setup", netns, request, conf, runroot)
 
     def finish(self) -> dict[str, NetworkStatus]:
@@ -261,7 +261,7 @@ def _tear_down(kept: str, netns: str, conf: ContainersConf, runroot: str, *, onl
     except FileNotFoundError:
         return None
     failure = None
-    if stored["boot"] == process.boot_id():   # otherwise all of it went with the reboot
+    if stored["boot"] == pids.boot_id():   # otherwise all of it went with the reboot
         if only_begun:
             namespaces.delete(netns)
         if not mounts.is_mounted(netns):        # the host's side is undone all the same
@@ -330,7 +330,7 @@ def _wait(child: process.Child) -> int:
     """The exit status; of one that was killed the programs that it had started have ended too, and change nothing more."""
     status = child.wait(_SECONDS)
     if status < 0:
-        process.wait_session_gone(child.pid, _ORPHANS_SECONDS)
+        pids.wait_session_gone(child.pid, _ORPHANS_SECONDS)
     return status
 
 

@@ -12,7 +12,7 @@ import time
 from podling import exitfile, jsontext
 from podling.database import IntegrityError
 from podling.errors import AlreadyExists, InUse, NoSuchContainer, PodlingError
-from podling.linux import process
+from podling.linux import pids
 from podling.model import Container, ContainerConfig, ContainerState
 
 TYPE_CHECKING = False
@@ -99,10 +99,10 @@ class Containers:
         """The stored state corrected by the facts; nothing is written."""
         if stored.status not in LIVE:
             return stored
-        if stored.boot_id != process.boot_id():
+        if stored.boot_id != pids.boot_id():
             return stored.replace(status="exited", pid=0, conmon_pid=0, exit_code=LOST_EXIT_CODE,
                                   error="the host was restarted while the container was running")
-        if stored.pid and process.is_alive(stored.pid, stored.pid_start):
+        if stored.pid and pids.is_alive(stored.pid, stored.pid_start):
             return stored
         ended = exitfile.read(os.path.join(self.exits, stored.id))
         if ended is None:
@@ -117,7 +117,7 @@ class Containers:
         deadline = time.monotonic() + EXIT_FILE_SECONDS
         while True:
             state = self.observe(stored)
-            if state.status not in LIVE or process.is_alive(stored.pid, stored.pid_start) or time.monotonic() > deadline:
+            if state.status not in LIVE or pids.is_alive(stored.pid, stored.pid_start) or time.monotonic() > deadline:
                 return state
             time.sleep(0.0005)
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from podling.errors import ProgramFailed, Unsupported
-from podling.linux import process
+from podling.linux import pids, process
 
 PYTHON = sys.executable
 
@@ -124,7 +124,7 @@ def test_a_chattering_daemon_is_not_waited_for(tmp_path):
     # it dies of SIGPIPE as soon as it writes to the closed pipe
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 10
-    while process.is_alive(pid, process.start_time(pid)):
+    while pids.is_alive(pid, pids.start_time(pid)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -194,7 +194,7 @@ def test_an_interruption_kills_and_reaps(tmp_path):
             sh(f"echo $$ > {tmp_path}/pid; exec sleep 60")
     finally:
         signal.signal(signal.SIGALRM, old)
-    assert process.start_time(int((tmp_path / "pid").read_text())) == 0
+    assert pids.start_time(int((tmp_path / "pid").read_text())) == 0
 
 
 # --- children ---------------------------------------------------------------------------------------------------------
@@ -219,8 +219,8 @@ def test_leaving_a_child_by_an_exception_kills_it():
 def test_spawn_in_a_session_of_its_own():
     pid = process.spawn(["sleep", "60"], new_session=True)
     assert os.getsid(pid) == pid
-    start = process.start_time(pid)
-    assert process.kill(pid, start, signal.SIGTERM)
+    start = pids.start_time(pid)
+    assert pids.kill(pid, start, signal.SIGTERM)
     assert process.wait(pid, timeout=5) == -signal.SIGTERM
 
 
@@ -256,36 +256,36 @@ def test_replace_process(tmp_path):
 
 def test_a_process_is_known_by_pid_and_start():
     pid = process.spawn(["sleep", "60"])
-    start = process.start_time(pid)
+    start = pids.start_time(pid)
     assert start > 0
-    assert process.is_alive(pid, start)
-    assert not process.is_alive(pid, start - 1)
-    assert process.kill(pid, start - 1, signal.SIGKILL) is False
-    assert process.wait_gone(pid, start - 1, 0) is True
-    assert process.wait_gone(pid, start, 0.05) is False
-    assert process.kill(pid, start, signal.SIGKILL) is True
-    assert process.wait_gone(pid, start, 5) is True
-    assert not process.is_alive(pid, start)        # a zombie
-    assert process.start_time(pid) == start
+    assert pids.is_alive(pid, start)
+    assert not pids.is_alive(pid, start - 1)
+    assert pids.kill(pid, start - 1, signal.SIGKILL) is False
+    assert pids.wait_gone(pid, start - 1, 0) is True
+    assert pids.wait_gone(pid, start, 0.05) is False
+    assert pids.kill(pid, start, signal.SIGKILL) is True
+    assert pids.wait_gone(pid, start, 5) is True
+    assert not pids.is_alive(pid, start)        # a zombie
+    assert pids.start_time(pid) == start
     process.wait(pid)
-    assert process.start_time(pid) == 0
-    assert process.kill(pid, start, 0) is False
-    assert process.wait_gone(pid, start) is True
+    assert pids.start_time(pid) == 0
+    assert pids.kill(pid, start, 0) is False
+    assert pids.wait_gone(pid, start) is True
 
 
 def test_no_process_has_pid_0_or_less():
     for pid in (0, -1):
-        assert process.start_time(pid) == 0
-        assert process.is_alive(pid, 0) is False
-        assert process.kill(pid, 0, 0) is False
+        assert pids.start_time(pid) == 0
+        assert pids.is_alive(pid, 0) is False
+        assert pids.kill(pid, 0, 0) is False
 
 
 def test_a_name_with_brackets_does_not_confuse(tmp_path):
     os.symlink("/bin/sleep", tmp_path / "a) R (b")
     pid = process.spawn([f"{tmp_path}/a) R (b", "60"])
-    start = process.start_time(pid)
-    assert process.is_alive(pid, start)
-    assert abs(start - process.start_time(os.getpid())) < 10_000_000
+    start = pids.start_time(pid)
+    assert pids.is_alive(pid, start)
+    assert abs(start - pids.start_time(os.getpid())) < 10_000_000
     os.kill(pid, signal.SIGKILL)
     process.wait(pid)
 
@@ -297,21 +297,21 @@ def test_a_process_whose_first_thread_has_ended_is_alive():
         ctypes.CDLL(None).pthread_exit(None)
     """
     pid = process.spawn([PYTHON, "-c", script])
-    start = process.start_time(pid)
+    start = pids.start_time(pid)
     deadline = time.monotonic() + 10
     while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert process.is_alive(pid, start)
+    assert pids.is_alive(pid, start)
     os.kill(pid, signal.SIGKILL)
     process.wait(pid)
 
 
 def test_pidfd_names_the_missing_process():
-    fd = process.pidfd(os.getpid())
+    fd = pids.pidfd(os.getpid())
     os.close(fd)
     with pytest.raises(ProcessLookupError, match="process 4194304"):
-        process.pidfd(4194304)
+        pids.pidfd(4194304)
 
 
 def test_find_program(tmp_path):
@@ -326,5 +326,5 @@ def test_find_program(tmp_path):
 
 
 def test_boot_id_is_one_word():
-    assert len(process.boot_id()) == 36
-    assert process.boot_id() == process.boot_id()
+    assert len(pids.boot_id()) == 36
+    assert pids.boot_id() == pids.boot_id()

@@ -8,7 +8,7 @@ few milliseconds. What takes the kernel long is left to a child in the backgroun
 from __future__ import annotations
 
 from podling.errors import PodlingError
-from podling.linux import process
+from podling.linux import pids
 from podling.network import dhcp, dns, firewall, namespaces, plan
 from podling.network.bridge import links, members, sweeping
 from podling.network.firewall import firewalld, flows
@@ -122,7 +122,7 @@ def _leave(name: str, container_id: str, conf: ContainersConf, runroot: str) -> 
     member = members.read(runroot, name, container_id)
     if member is None:
         return
-    if member.boot == process.boot_id():          # otherwise all of it went with the reboot
+    if member.boot == pids.boot_id():          # otherwise all of it went with the reboot
         _firewall(member.network, conf).close(member.forwards)
         flows.forget(member.forwards)
     members.remove(runroot, container_id, member.network)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from podling import jsontext
-from podling.linux import files, process
+from podling.linux import files, pids
 from podling.linux.locks import Lock
 from podling.model import Network
 from podling.network import firewall
@@ -72,7 +72,7 @@ def write(runroot: str, container_id: str, member: Member) -> None:
     path = _path(runroot, member.network.name, container_id)
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     files.write_atomic(path, jsontext.dumps({
-        "boot": member.boot or process.boot_id(), "network": to_json(member.network),
+        "boot": member.boot or pids.boot_id(), "network": to_json(member.network),
         "told": member.told, "names_at": list(member.names_at),
         "forwards": [forward.to_json() for forward in member.forwards]}).encode())
 

@@ -7,7 +7,7 @@ import time
 
 from podling import exitfile, jsontext
 from podling.errors import PodlingError, ProgramFailed, Unsupported
-from podling.linux import cgroups, process, rootless
+from podling.linux import cgroups, pids, process, rootless
 from podling.record import Record
 from podling.runtime.monitor import notify, oci
 
@@ -251,7 +251,7 @@ class Launch:
 
 def wait_exit(exits: str, container_id: str, pid: int, start: int) -> Ended:
     """Wait for the end of a container's first process and for conmon's word about it."""
-    process.wait_gone(pid, start)
+    pids.wait_gone(pid, start)
     pause, deadline = 0.0003, time.monotonic() + _EXIT_FILE_SECONDS
     path = f"{exits}/{container_id}"
     while (ended := exitfile.read(path)) is None:
@@ -276,14 +276,14 @@ def _end_conmon(config: ContainerConfig, bundle: str) -> bool:
     A runtime whose conmon alone is killed goes on, and what it makes then nobody finds.
     """
     pid = _read_pid(f"{bundle}/conmon.pid") or _find_conmon(config, bundle)
-    start = process.start_time(pid) if pid else 0
+    start = pids.start_time(pid) if pid else 0
     if not start or config.id.encode() not in _command_line(pid):
         return False
-    makers = [(child, its_start) for child, its_start in process.descendants(pid) if b"\0create\0" in _command_line(child)]
+    makers = [(child, its_start) for child, its_start in pids.descendants(pid) if b"\0create\0" in _command_line(child)]
     for each, its_start in ((pid, start), *makers):
-        process.kill(each, its_start, 9)
+        pids.kill(each, its_start, 9)
     for each, its_start in ((pid, start), *makers):
-        if not process.wait_gone(each, its_start, 10.0):
+        if not pids.wait_gone(each, its_start, 10.0):
             raise PodlingError(f"conmon or its runtime, process {each}, of container {config.id} does not end")
     return bool(makers)
 

@@ -6,7 +6,7 @@ import os
 
 from podling import jsontext
 from podling.errors import CommandNotFound, NotExecutable, ProgramFailed
-from podling.linux import cgroups, files, process, rootless
+from podling.linux import cgroups, files, pids, process, rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ def kill(config: ContainerConfig, signal: int, *, every: bool = False, pid: int 
     private = config.pid_ns.mode == "private"
     if pid and (private or not every):
         # Where the pid namespace is the container's own, the kernel kills all of it with its first process.
-        return process.kill(pid, start, signal)
+        return pids.kill(pid, start, signal)
     if pid and rootless.owner() and cgroups.layout() != "v2":
         # Without a cgroup the runtime does not find the container's processes among the host's.
-        below = process.descendants(pid)
-        found = process.kill(pid, start, signal)
+        below = pids.descendants(pid)
+        found = pids.kill(pid, start, signal)
         for other, its_start in below if found else ():
-            process.kill(other, its_start, signal)
+            pids.kill(other, its_start, signal)
         return found
     words = ["kill", "--all"] if every and not private else ["kill"]
     done = call(config, *words, config.id, str(int(signal)), check=False)
