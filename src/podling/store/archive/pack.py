@@ -96,7 +96,7 @@ class Packer:
                     if self._size >= CHUNK:
                         yield self._take()
         yield self._take()
-        if self._total != self.index.tar_size or self._next_checksum != len(self._split.checksums):
+        if self._total != self.index.tar_size or self._next_checksum != self._split.contents:
             raise Corrupt(f"{self.path}: its tar has {self._total} bytes, expected {self.index.tar_size}")
 
     def _add(self, piece: bytes) -> None:
@@ -130,7 +130,7 @@ class Packer:
             raise self._changed(place, "it cannot be read") from error
         finally:
             os.close(fd)
-        if self._next_checksum >= len(self._split.checksums) or self._split.checksums[self._next_checksum] != checksum:
+        if self._next_checksum >= self._split.contents or self._split.checksum(self._next_checksum) != checksum:
             raise self._changed(place, "its content is not what it was when it was unpacked")
         self._next_checksum += 1
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import struct
-from array import array
 
 from podling import jsontext
 from podling.errors import Corrupt
@@ -56,7 +55,7 @@ class SplitWriter:
         self._frame: list[bytes] = []
         self._size = 0
         self._written = 0
-        self._checksums = array("I")
+        self._checksums = bytearray()
 
     def record(self, piece: bytes) -> None:
         """Add some bytes of the skeleton."""
@@ -67,7 +66,7 @@ class SplitWriter:
 
     def checksum(self, value: int) -> None:
         """Add the CRC-32 of the next content."""
-        self._checksums.append(value)
+        self._checksums += value.to_bytes(4, "little")
 
     def _end_frame(self) -> None:
         skeleton = b"".join(self._frame)
@@ -93,11 +92,8 @@ class SplitWriter:
         at = self._written
         text = jsontext.dumps(index.to_json()).encode("utf-8", "surrogateescape")
         compressed = deflate(text)
-        checksums = array("I", self._checksums)
-        if struct.pack("=I", 1) != struct.pack("<I", 1):
-            checksums.byteswap()
-        self._parts += [checksums.tobytes(), compressed,
-                        _TRAILER.pack(at, len(checksums), len(text), len(compressed), END)]
+        self._parts += [bytes(self._checksums), compressed,
+                        _TRAILER.pack(at, len(self._checksums) // 4, len(text), len(compressed), END)]
         self._flush()
 
 
@@ -116,9 +112,8 @@ class SplitReader:
         if mark != END or at + 4 * count + compressed_size != end or index_size > _LARGEST_INDEX:
             raise self._damaged("its end is missing")
         self._end = at
-        self.checksums = array("I", self._exactly(4 * count, at))
-        if struct.pack("=I", 1) != struct.pack("<I", 1):
-            self.checksums.byteswap()
+        self.contents = count
+        self._checksums = self._exactly(4 * count, at)
         text = inflate(self._exactly(compressed_size, end - compressed_size), index_size)
         try:
             self.index = _checked(Index.from_json(jsontext.loads(text.decode("utf-8", "surrogateescape"))))
@@ -133,6 +128,10 @@ class SplitReader:
         if len(data) != size:
             raise self._damaged("it is too short")
         return data
+
+    def checksum(self, number: int) -> int:
+        """The CRC-32 of one of the ``contents``."""
+        return int.from_bytes(self._checksums[4 * number:4 * number + 4], "little")
 
     def read(self, _size: int = 0) -> bytes:
         """The next part of the skeleton, whatever size it has; b"" at the end."""
