@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,3 +55,26 @@ def test_moving_an_image_loads_what_it_uses(loaded_world: World, busybox: Path, 
         loaded = modules(loaded_world, *argv)
         assert "podling.engine.transfers" in loaded, argv
         assert not loaded & (heavy | {"socket", "ssl", "threading"}), argv
+
+
+def test_a_registry_without_tls_needs_little(loaded_world: World) -> None:
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed")
+    loaded_world.path("/run/registry.yml").write_text(
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: /run/registry}}\nhttp: {addr: 127.0.0.1:5000}\n")
+    server = loaded_world.spawn("docker-registry", "serve", "/run/registry.yml", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    name = "localhost:5000/bb:1"
+    push, pull = ("push", "-q", "--tls-verify=false", "bb", name), ("pull", "-q", "--tls-verify=false", name)
+    loaded_world.wait_until(lambda: loaded_world.run("podling", *push, check=False).returncode == 0, "the registry answers")
+    time.sleep(2.5)                          # then configuration files are old enough to be remembered
+    loaded_world.run("podling", *push)
+    loaded = modules(loaded_world, *push)
+    assert "podling.image.registry.http1" in loaded
+    assert not loaded & (FORBIDDEN | {"threading", "functools", "collections", "base64", "encodings.idna"})
+    loaded_world.run("podling", "rmi", "-f", "bb")
+    loaded = modules(loaded_world, *pull)
+    assert "podling.store.adding" in loaded
+    assert not loaded & FORBIDDEN
+    loaded_world.run("podling", "tag", name, "bb")
+    server.kill()
+    server.wait()

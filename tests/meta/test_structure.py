@@ -67,8 +67,9 @@ def test_faces_know_the_engine_alone(path: Path) -> None:
 
 @pytest.mark.parametrize(("module", "door"), [
     ("ctypes", "podling.linux.syscalls"), ("_ctypes", "podling.linux.syscalls"), ("subprocess", "nobody"),
-    ("_posixsubprocess", "podling.linux.process"), ("_sqlite3", "podling.sqlite"), ("http", "podling.image.registry"),
-    ("tomllib", "podling.config"), ("yaml", "podling.config"), ("cryptography", ("podling.image.signatures", "podling.image.encryption")),
+    ("_posixsubprocess", "podling.linux.process"), ("_sqlite3", "podling.sqlite"), ("http", "nobody"),
+    ("urllib", "nobody"), ("ssl", "podling.image.registry.tls"), ("tomllib", "podling.config"), ("yaml", "podling.config"),
+    ("cryptography", ("podling.image.signatures", "podling.image.encryption")),
     ("nacl", "podling.image.signatures"),
 ])
 def test_each_outside_thing_has_one_door(module: str, door: str | tuple[str, ...]) -> None:

@@ -121,7 +121,7 @@ class HostileRegistry:
         while (header := rfile.readline(65536).decode("latin-1").strip()):
             name, _, value = header.partition(":")
             headers[name.lower()] = value.strip()
-        body = rfile.read(int(headers.get("content-length", 0)))
+        body = _chunks(rfile) if "transfer-encoding" in headers else rfile.read(int(headers.get("content-length", 0)))
         request = Request(line[0], line[1], headers, body)
         with self.lock:
             self.requests.append(request)
@@ -197,6 +197,16 @@ class HostileRegistry:
             return False
         wfile.write(body)
         return True
+
+
+def _chunks(rfile) -> bytes:  # type: ignore[no-untyped-def]
+    """A body in chunks."""
+    body = b""
+    while (size := int(rfile.readline(100), 16)):
+        body += rfile.read(size)
+        rfile.readline(100)
+    rfile.readline(100)
+    return body
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from podling.engine import registries, transfers
 from podling.engine.options import RegistryOptions
 from podling.errors import InvalidArgument, NotInRegistry, RegistryError, explain
 from podling.image.jsonfields import Fields, load_object
 from podling.record import Record
-from podling.values import gotext, reference
+from podling.values import gotext, reference, urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +114,7 @@ def _in_registry(host: str, term: str, options: SearchOptions) -> list[Result]:
 
 def _by_search(registry: Registry, host: str, term: str, limit: int) -> list[Result]:
     """Docker's search, which Docker Hub and Quay have."""
-    path = f"/v1/search?q={quote(term)}&n={limit}"
+    path = f"/v1/search?q={urls.quoted(term)}&n={limit}"
     if host == "docker.io":
         path = f"https://index.docker.io{path}"
     what = f"searching {host}"
@@ -137,7 +135,7 @@ def _by_catalog(registry: Registry, host: str, term: str, limit: int) -> list[Re
     what, found = f"listing the repositories of {host}", list[Result]()
     last = ""
     for _ in range(_PAGES):
-        path = "/v2/_catalog?n=1000" + (f"&last={quote(last)}" if last else "")
+        path = "/v2/_catalog?n=1000" + (f"&last={urls.quoted(last)}" if last else "")
         body = registry.patiently(what, lambda path=path: registry.request(  # type: ignore[misc]
             "GET", path, scopes=("registry:catalog:*",)).body(_ANSWER_LIMIT))
         names = list(Fields(load_object(body, what, limit=_ANSWER_LIMIT), what).texts("repositories"))

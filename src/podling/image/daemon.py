@@ -5,17 +5,16 @@ Podman's own service answers the same way. What it sends is a docker-archive, sp
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from podling import jsontext
 from podling.config.requirements import normalized
 from podling.errors import InvalidArgument, NoSuchImage, ProgramFailed
 from podling.image.places import DockerArchive, Place
 from podling.image.registry import unixsocket
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SOCKET = "/var/run/docker.sock"
 _ANSWER_LIMIT = 1 << 20
@@ -42,11 +41,11 @@ class DaemonImage(DockerArchive):
 
     def __init__(self, place: Place, *, spool: str, path: str = SOCKET) -> None:
         name = checked_name(place)
-        with unixsocket.request(path, "GET", f"/images/{quote(name, safe='/:')}/get") as (status, read):
+        with unixsocket.request(path, "GET", f"/images/{urls.quoted(name, safe='/:')}/get") as (status, read):
             if status == 404:
                 raise NoSuchImage(f"{place}: the daemon has no image {name}")
             if status != 200:
-                raise ProgramFailed(f"loading image from docker engine: {_words(read(_ANSWER_LIMIT))} (status {status})")
+                raise ProgramFailed(f"loading image from docker engine: {_words(_whole(read))} (status {status})")
             super().__init__(place, spool=spool, read=read)
         self.identity = str(place)
         self.scope = "" if name.startswith("sha256:") else name
@@ -56,10 +55,17 @@ class DaemonImage(DockerArchive):
 def load(archive: Iterator[bytes], path: str = SOCKET) -> None:
     """Have the daemon load a docker-archive; ProgramFailed with its words."""
     with unixsocket.request(path, "POST", "/images/load?quiet=1", archive) as (status, read):
-        body = read(_ANSWER_LIMIT)
+        body = _whole(read)
     failures = [said["error"] for line in body.splitlines() if isinstance(said := _json(line), dict) and said.get("error")]
     if status != 200 or failures:
         raise ProgramFailed(f"error response from daemon: {failures[0] if failures else _words(body)}"[:1000])
+
+
+def _whole(read: Callable[[int], bytes]) -> bytes:
+    body = b""
+    while len(body) < _ANSWER_LIMIT and (data := read(_ANSWER_LIMIT - len(body))):
+        body += data
+    return body
 
 
 def _json(line: bytes) -> object:

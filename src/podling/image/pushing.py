@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from podling.values.reference import Reference
 
 WORKERS = 2
+THREADS = 4                                  # where all layers are small: registries answer slowly
 SMALL = 4 << 20                              # bytes of a layer that is sent in one request, not in two
 
 
@@ -65,22 +66,26 @@ class Push:
         if self.signing is not None:
             self.signing.prepare(self.registry)
         for number, layer in enumerate(self.layers):
-            self.progress("begin", key=f"{number}", label=f"Copying blob {layer.diff_id.partition(':')[2][:12]}",
+            self.progress("begin", key=f"{number}", label=f"Copying blob {_short(layer.diff_id, 12)}",
                           total=layer.tar_size)
         candidates = [self._candidates(number) for number in range(len(self.layers))]
+        config = self.images.config_bytes(self.image)
+        self.progress("begin", key="config", label=f"Copying config {_short(digests.digest_of(config))}", total=len(config))
 
         def task(number: int, tell: Callable[..., None]) -> list[Any]:
-            return self._layer(number, candidates[number], tell)
+            return self._layer(number, candidates[number], tell) if number < len(candidates) else self._config(config)
 
         preload()
         from podling.store.archive import pack  # noqa: F401  before the fork, not in each child
 
-        results = workers.run(len(self.layers), task, workers=WORKERS, progress=self._seen)
+        are_small = not workers.for_layers([layer.tar_size for layer in self.layers], WORKERS)
+        *results, _ = workers.run(len(self.layers) + 1, task, workers=THREADS if are_small else WORKERS, progress=self._seen,
+                                  waiting=are_small)
+        self.progress("end", key="config", result="done")
         sent = [Descriptor(media_type=media_type, digest=digest, size=size, annotations=annotations)
                 for digest, size, media_type, annotations, _ in results]
         self._remember(sent, [made for *_, made in results])
-        content, media_type = self._manifest(tuple(sent))
-        self._config()
+        content, media_type = self._manifest(tuple(sent), config)
         self.progress("message", text="Writing manifest to image destination")
         self.written = content, media_type
         target = digests.digest_of(content) if self.by_digest else self.reference.digest or self.reference.tag or "latest"
@@ -134,18 +139,18 @@ class Push:
             if blobs.size_of(self.registry, repository, descriptor.digest) in (descriptor.size, -1):
                 tell(result="skipped: already exists")
                 return self._kept(descriptor)
-        for descriptor, places in candidates:
-            if any(self._mounted(descriptor, place) for place in places):
-                tell(result="skipped: already exists")
-                return self._kept(descriptor)
+        mounted, session = self._mounted(candidates)
+        if mounted is not None:
+            tell(result="skipped: already exists")
+            return self._kept(mounted)
         made: list[Blob | Encrypted] = []    # one for each try
         if self.layers[number].tar_size <= SMALL:
             content = b"".join(self._begin(number, tell, made))
             digest, size = digests.digest_of(content), len(content)
-            blobs.upload_bytes(self.registry, repository, content, digest)
+            blobs.upload_bytes(self.registry, repository, content, digest, session=session)
         else:
             digest, size = blobs.upload_stream(self.registry, repository, lambda: self._begin(number, tell, made),
-                                               self.layers[number].diff_id)
+                                               self.layers[number].diff_id, session=session)
         tell(result="done")
         kind = self.form.media_type(number, len(self.layers), docker=self.is_docker)
         return [digest, size, kind, made[-1].annotations, True]
@@ -154,11 +159,20 @@ class Push:
         kind = manifest.layer_type(docker=self.is_docker, compression=LAYER_TYPES[descriptor.media_type])
         return [descriptor.digest, descriptor.size, kind, descriptor.annotations, False]
 
-    def _mounted(self, descriptor: Descriptor, place: str) -> bool:
-        try:
-            return blobs.mount(self.registry, self.reference.repository, descriptor.digest, place)
-        except RegistryError:
-            return False                      # without the right to read there it is uploaded
+    def _mounted(self, candidates: list[tuple[Descriptor, list[str]]]) -> tuple[Descriptor | None, str]:
+        """(the form of a layer that the registry took over from another repository, or None; where it began an upload instead)."""
+        repository, session = self.reference.repository, ""
+        for descriptor, place in [(descriptor, place) for descriptor, places in candidates for place in places]:
+            try:
+                is_there, begun = blobs.mount(self.registry, repository, descriptor.digest, place)
+            except RegistryError:
+                continue                     # without the right to read there it is uploaded
+            if session and (begun or is_there):
+                blobs.cancel(self.registry, repository, session)
+            session = begun or session
+            if is_there:
+                return descriptor, ""
+        return None, session
 
     def _begin(self, number: int, tell: Callable[..., None], made: list[Blob | Encrypted]) -> Iterator[bytes]:
         tar = self._counted(self.images.open_tar(self.image, self.layers[number]), tell)
@@ -173,22 +187,19 @@ class Push:
             tell(done=done)
             yield piece
 
-    def _config(self) -> None:
-        content = self.images.config_bytes(self.image)
+    def _config(self, content: bytes) -> list[Any]:
+        """In a worker, as one more layer."""
         digest = digests.digest_of(content)
-        label = f"Copying config {digest.partition(':')[2][:10]}"
-        self.progress("begin", key="config", label=label, total=len(content))
         if blobs.size_of(self.registry, self.reference.repository, digest) is None:
             blobs.upload_bytes(self.registry, self.reference.repository, content, digest)
-        self.progress("end", key="config", result="done")
+        return []
 
-    def _manifest(self, sent: tuple[Descriptor, ...]) -> tuple[bytes, str]:
+    def _manifest(self, sent: tuple[Descriptor, ...], config: bytes) -> tuple[bytes, str]:
         """(the image's own manifest if its layers are those that were sent, else a new one; its media type)."""
         wanted = [descriptor.digest for descriptor in sent]
         for stored, parsed in self.own:
             if parsed.is_docker == self.is_docker and [layer.digest for layer in parsed.layers] == wanted:
                 return stored.content, stored.media_type
-        config = self.images.config_bytes(self.image)
         described = Manifest(
             media_type=manifest.DOCKER_MANIFEST if self.is_docker else manifest.OCI_MANIFEST, layers=sent,
             config=Descriptor(media_type=manifest.DOCKER_CONFIG if self.is_docker else manifest.OCI_CONFIG,
@@ -209,3 +220,7 @@ class Push:
                                  jsontext.dumps(descriptor.annotations))
                 database.run("INSERT OR IGNORE INTO blob_locations (digest, repository) VALUES (?, ?)", descriptor.digest,
                              self.repository)
+
+
+def _short(digest: str, length: int = 10) -> str:
+    return digest.partition(":")[2][:length]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 from podling.config.auth import Credentials
 from podling.errors import PodlingError
@@ -14,6 +13,7 @@ from podling.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from podling.config.registries_d import SignaturePlaces
@@ -77,15 +77,20 @@ class Remote(BlobSource):
         """Those in the lookaside place, or that a registry of OpenShift has, and where the configuration says so those in the registry."""
         if self.places is None:
             return []
-        from podling.image.signatures import attachments, extension, lookaside
-
-        where, found = str(self.reference.without_tag()), []
+        where = str(self.reference.without_tag())
+        found: list[Signature] = []
         base = self.places.lookaside(where)
         if self.registry.keeps_signatures:
+            from podling.image.signatures import extension
+
             found = extension.read(self.registry, self.reference.repository, digest)
         elif base:
+            from podling.image.signatures import lookaside
+
             found = lookaside.read(base, self.reference, digest, self.access)
         if self.places.attachments(where):
+            from podling.image.signatures import attachments
+
             found += attachments.read(self.registry, self.reference.repository, digest)
         return found
 
@@ -99,6 +104,8 @@ class Remote(BlobSource):
 
     def prepare(self) -> None:
         """The client's part for blobs, and the decoder that most layers need."""
+        import threading  # noqa: F401  before the fork, not in each child
+
         from podling.image.compression import preload
         from podling.image.registry import blobs  # noqa: F401
 
@@ -129,6 +136,8 @@ class Download(LayerStream):
     """
 
     def __init__(self, remote: Remote, descriptor: Descriptor, progress: Callable[[int], None]) -> None:
+        import threading  # what an image needs of which a layer is missing, and no push
+
         super().__init__(self._follow, f"reading blob {descriptor.digest} of {remote.identity}", None)
         self.remote = remote
         self.blob = descriptor
@@ -153,6 +162,8 @@ class Download(LayerStream):
         raise self._error
 
     def _begin(self) -> Following:
+        import threading
+
         partial = Partial(self.remote.graphroot, self.blob.digest, self.blob.size)
         partial.__enter__()
         try:

@@ -4,7 +4,7 @@ The parent writes the numbers of the tasks into a pipe; each worker takes the ne
 reports on a pipe of its own, a line of JSON for each event. The first failure ends all of them. A worker that is told to end,
 by its parent or by the kernel because its parent died, undoes what it was doing first.
 
-A process that has threads must not fork; there the same tasks run in threads, correctly though not faster.
+A process that has threads must not fork; there the same tasks run in threads, as do tasks that mostly wait for a registry.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from _thread import start_new_thread
 
 from podling import errors, jsontext
 from podling.database import Error as DatabaseError
@@ -20,7 +21,6 @@ from podling.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import queue
     import signal
     from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
@@ -43,12 +43,13 @@ _EXPECTED = (PodlingError, OSError, DatabaseError, MemoryError, RecursionError)
 
 
 def run(count: int, task: Task, *, workers: int, progress: Progress | None = None,
-        database: Database | None = None) -> list[Any]:
+        database: Database | None = None, waiting: bool = False) -> list[Any]:
     """``task(number, report)`` for each number below ``count``; what each returned (JSON values), in order.
 
     ``report(**event)`` in a task calls ``progress(number, event)`` here. The error of a failed task is raised as what it was.
     ``database`` is closed while processes are forked, if tasks use one of their own on the same file. ``workers`` 0: the tasks
-    run here, one after the other, which is quicker where they are short.
+    run here, one after the other, which is quicker where they are short. ``waiting``: they wait for others more than they
+    compute and leave nothing half done; threads do, and end with this process where it is interrupted.
     """
     if count > MOST_TASKS:
         raise ValueError(f"{count} tasks are too many")
@@ -57,8 +58,8 @@ def run(count: int, task: Task, *, workers: int, progress: Progress | None = Non
         return results
     if workers == 0:
         return [_run_here(number, task, progress) for number in range(count)]
-    if _has_threads():
-        _Threads(count, task, results, progress).run(min(workers, count))
+    if waiting or _has_threads():
+        _Threads(count, task, results, progress).run(min(workers, count), may_leave=waiting)
         return results
     started: list[_Worker] = []
     try:
@@ -249,30 +250,29 @@ class _Threads:
         self.task = task
         self.results = results
         self.progress = progress
-        import queue
+        from _queue import SimpleQueue
 
         self.waiting = iter(range(count))
-        self.said: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()  # None: this thread ended
+        self.said: SimpleQueue[tuple[int, dict[str, Any] | None]] = SimpleQueue()      # None: this thread ended
         self.failure: BaseException | None = None
 
-    def run(self, workers: int) -> None:
-        """Run them all; the first failure is raised once every thread has ended."""
-        import threading
-
-        threads = [threading.Thread(target=self._work) for _ in range(workers)]
-        for thread in threads:
-            thread.start()
+    def run(self, workers: int, *, may_leave: bool) -> None:
+        """Run them all; the first failure is raised once every thread has ended, an interrupt at once if they may be left."""
+        for _ in range(workers):
+            start_new_thread(self._work, ())
+        left = workers
         try:
-            for _ in threads:
-                while (said := self.said.get())[1] is not None:
-                    if self.progress is not None and self.failure is None:
-                        self.progress(*said)  # type: ignore[arg-type]
+            while left:
+                number, event = self.said.get()
+                if event is None:
+                    left -= 1
+                elif self.progress is not None and self.failure is None:
+                    self.progress(number, event)
         except BaseException as error:
             self.failure = error
+            while left and not (may_leave and isinstance(error, KeyboardInterrupt)):
+                left -= self.said.get()[1] is None
             raise
-        finally:
-            for thread in threads:
-                thread.join()
         if self.failure is not None:
             raise self.failure
 

@@ -19,6 +19,7 @@ from podling.image.registry.authorization import parse_challenges
 from podling.image.registry.client import Registry
 from podling.image.registry.connection import Patience, certificate_directory, proxy_for
 from tests.support.hostile import HostileRegistry, Reply
+from tests.support.registry import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,42 @@ def fetch(client: Registry, root: Path, *, size: int = len(BLOB), digest: str = 
 
 def left(root: Path) -> list[str]:
     return sorted(entry.name for entry in (root / "blobs/sha256").iterdir())
+
+
+# --- which way it is spoken to ----------------------------------------------------------------------------------------
+
+
+def test_a_registry_that_may_be_insecure_is_asked_without_tls_at_its_port(server: HostileRegistry) -> None:
+    registry = Registry(server.host, insecure=True, patience=PATIENCE, env={})
+    registry.ping()
+    registry.ping()
+    assert [repr(request) for request in server.requests] == ["GET /v2/"]
+    registry.close()
+
+
+def test_a_registry_with_tls_is_spoken_to_with_tls_though_it_need_not_be(tmp_path: Path) -> None:
+    _, certificate, key = certificates(tmp_path)
+    with HostileRegistry((certificate, key)) as server:
+        server.blobs[DIGEST] = BLOB
+        registry = Registry(server.host, insecure=True, patience=PATIENCE, env={})
+        assert blobs.size_of(registry, "some/thing", DIGEST) == len(BLOB)
+        registry.close()
+
+
+def test_a_registry_that_must_be_secure_is_never_asked_without_tls(server: HostileRegistry) -> None:
+    registry = Registry(server.host, patience=PATIENCE.replace(retries=0), env={})
+    with pytest.raises(RegistryError):
+        registry.ping()
+    assert not server.requests
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_what_answers_without_being_a_registry_is_named(server: HostileRegistry, status: int) -> None:
+    server.script["GET /v2/"] = [Reply(status=status) for _ in range(9)]
+    registry = Registry(server.host, insecure=True, patience=PATIENCE.replace(retries=0), env={})
+    with pytest.raises(RegistryError, match=f"pinging container registry {server.host}") as failure:
+        registry.ping()
+    assert f"status code from registry {status}" in explain(failure.value)
 
 
 # --- blobs ------------------------------------------------------------------------------------------------------------
@@ -149,6 +186,69 @@ def test_two_downloads_of_one_blob_wait_for_each_other(server: HostileRegistry, 
 
 
 # --- manifests and errors ---------------------------------------------------------------------------------------------
+
+
+UPLOADS = "/v2/some/thing/blobs/uploads/"
+FORGOTTEN = b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"blob upload unknown to registry"}]}'
+
+
+def send(client: Registry, way: str, session: str) -> None:
+    """A blob, sent in one piece or as it is made."""
+    if way == "bytes":
+        blobs.upload_bytes(client, "some/thing", BLOB, DIGEST, session=session)
+    else:
+        assert blobs.upload_stream(client, "some/thing", lambda: iter([BLOB[:1000], BLOB[1000:]]), "it", session=session) == (
+            DIGEST, len(BLOB))
+
+
+def uploading(server: HostileRegistry, *, forgets: tuple[str, ...] = ()) -> None:
+    """Begin an upload whenever asked, number 1 first; those in ``forgets`` are unknown when something is sent."""
+    server.script[f"POST {UPLOADS}"] = [Reply(status=202, headers={"Location": f"{UPLOADS}{number}?_state=a"}) for number in (1, 2, 3)]
+    for number in ("0", "1", "2", "3"):
+        bad = [Reply(status=404, body=FORGOTTEN)] if number in forgets else []
+        server.script[f"PATCH {UPLOADS}{number}"] = [*bad, Reply(status=202, headers={"Location": f"{UPLOADS}{number}?_state=b"})]
+        server.script[f"PUT {UPLOADS}{number}"] = [*bad, Reply(status=201)]
+
+
+@pytest.mark.parametrize("way", ["bytes", "stream"])
+@pytest.mark.parametrize(("session", "forgets", "asked"), [
+    (f"{UPLOADS}0?_state=x", (), ["0"]), ("", (), ["begin", "1"]), (f"{UPLOADS}0?_state=x", ("0",), ["0", "begin", "1"]),
+    ("", ("1",), ["begin", "1", "begin", "2"]),
+])
+def test_an_upload_that_was_begun_is_used_and_one_that_was_forgotten_begun_anew(
+        server: HostileRegistry, client: Registry, way: str, session: str, forgets: tuple[str, ...], asked: list[str]) -> None:
+    uploading(server, forgets=forgets)
+    send(client, way, session)
+    places = [request.path.removeprefix(UPLOADS).partition("?")[0] or "begin" for request in server.requests]
+    assert [place for number, place in enumerate(places) if place != places[number - 1] or not number] == asked
+    assert server.requests[-1].path.endswith("&digest=" + DIGEST.replace(":", "%3A"))
+    assert BLOB in [request.body for request in server.requests[-2:]]
+
+
+@pytest.mark.parametrize("way", ["bytes", "stream"])
+def test_an_upload_that_is_always_forgotten_is_an_error(server: HostileRegistry, client: Registry, way: str) -> None:
+    uploading(server, forgets=("0", "1", "2", "3"))
+    with pytest.raises(NotInRegistry) as failure:
+        send(client, way, f"{UPLOADS}0")
+    assert "blob upload unknown to registry" in explain(failure.value)
+
+
+def test_a_fault_while_uploading_is_tried_again_in_a_new_upload(server: HostileRegistry, client: Registry) -> None:
+    uploading(server)
+    server.script[f"PATCH {UPLOADS}0"] = [Reply(status=503)]
+    send(client, "stream", f"{UPLOADS}0")
+    assert [request.method for request in server.requests] == ["PATCH", "POST", "PATCH", "PUT"]
+
+
+@pytest.mark.parametrize(("reply", "outcome"), [
+    (Reply(status=201), (True, "")), (Reply(status=202, headers={"Location": f"{UPLOADS}7"}), (False, f"{UPLOADS}7")),
+    (Reply(status=202), (False, "")),
+])
+def test_a_mount_tells_of_the_upload_that_was_begun_instead(server: HostileRegistry, client: Registry, reply: Reply,
+                                                            outcome: tuple[bool, str]) -> None:
+    server.script[f"POST {UPLOADS}"] = [reply]
+    assert blobs.mount(client, "some/thing", DIGEST, "other/thing") == outcome
+    assert server.requests[0].path == f"{UPLOADS}?mount={DIGEST.replace(':', '%3A')}&from=other%2Fthing"
 
 
 def test_errors_name_registry_repository_and_what_it_said(server: HostileRegistry, client: Registry) -> None:

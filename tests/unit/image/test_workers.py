@@ -113,6 +113,33 @@ def test_an_interrupted_parent_ends_its_workers(way: str, tmp_path: Path) -> Non
         workers.run(2, task, workers=2, progress=interrupt)
 
 
+def test_what_mostly_waits_is_done_by_threads() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def task(number: int, tell: Callable[..., None]) -> int:
+        both.wait()
+        return os.getpid()
+
+    assert workers.run(2, task, workers=2, waiting=True) == [os.getpid()] * 2
+
+
+def test_an_interrupt_does_not_wait_for_what_waits() -> None:
+    end = threading.Event()
+
+    def interrupt(number: int, event: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    def task(number: int, tell: Callable[..., None]) -> None:
+        tell(done=1)
+        end.wait(20)
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(2, task, workers=2, progress=interrupt, waiting=True)
+    assert time.monotonic() - begin < 5
+    end.set()
+
+
 def test_a_killed_worker_is_an_error() -> None:
     def task(number: int, tell: Callable[..., None]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

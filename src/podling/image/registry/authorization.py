@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import binascii
-import threading
 import time
-from urllib.parse import urlencode, urlsplit
+from _thread import allocate_lock
 
 from podling import jsontext
 from podling.errors import RegistryError, Unauthorized
 from podling.image.jsonfields import Fields, load_object
 from podling.image.registry.replies import reply_error
 from podling.record import Record
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Authorization:
         self._secure = False
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}  # scopes -> (token, when it ends, monotonic clock)
         self._wider: dict[tuple[str, ...], tuple[str, ...]] = {}  # scopes -> what the registry asked for instead
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def learn(self, answer: Answer, *, secure: bool) -> None:
         """Take the challenges of an answer with status 401 that came over TLS, or not."""
@@ -158,7 +158,7 @@ class Authorization:
     def _fetch(self, challenge: Challenge, scopes: tuple[str, ...]) -> tuple[str, int]:
         """(a token, its life in seconds) from the registry's token server."""
         realm = challenge.parameters.get("realm", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
+        if urls.split(realm).scheme not in ("http", "https"):
             raise RegistryError(f"registry {self.registry} names no token server in its challenge (realm {realm[:100]!r})")
         login = self.credentials
         if login is not None and self._secure and realm.startswith("http:") and not self.connection.insecure:
@@ -185,14 +185,14 @@ class Authorization:
             query = [("account", login.username), *query]
             headers["Authorization"] = basic(login)
         separator = "&" if "?" in realm else "?"
-        return self.connection.send("GET", f"{realm}{separator}{urlencode(query)}" if query else realm, headers=headers)
+        return self.connection.send("GET", f"{realm}{separator}{urls.query(query)}" if query else realm, headers=headers)
 
     def _post(self, realm: str, identity_token: str, query: list[tuple[str, str]]) -> Answer:
         scopes = " ".join([value for name, value in query if name == "scope"])
         form = [("grant_type", "refresh_token"), ("client_id", "podling"), ("refresh_token", identity_token), ("scope", scopes),
                 *[pair for pair in query if pair[0] == "service"]]
         return self.connection.send("POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"},
-                                    body=urlencode(form).encode())
+                                    body=urls.query(form).encode())
 
     def _refusal(self, answer: Answer) -> RegistryError:
         if answer.status not in (401, 403):

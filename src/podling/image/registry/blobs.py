@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode, urlsplit
-
+from podling import log
 from podling.errors import Corrupt, NotInRegistry, RegistryError, explain
 from podling.image import digests
 from podling.image.registry.client import final, pull_scope, push_scope
 from podling.image.registry.connection import ConnectionFault
 from podling.image.registry.replies import ERROR_LIMIT
+from podling.values import urls
 from podling.values.reference import parse_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from podling.image.manifest import Descriptor
     from podling.image.partials import Partial
     from podling.image.registry.client import Registry
     from podling.image.registry.connection import Answer
+
+    Result = TypeVar("Result")
 
 CHUNK = 1 << 17
 PROGRESS = 1 << 16  # bytes that make a new try worth its own count of retries
@@ -26,7 +29,7 @@ PROGRESS = 1 << 16  # bytes that make a new try worth its own count of retries
 
 def blob_path(repository: str, digest: str) -> str:
     """The path of a blob below the registry."""
-    return f"/v2/{quote(repository)}/blobs/{quote(digest, safe=':')}"
+    return f"/v2/{urls.quoted(repository)}/blobs/{urls.quoted(digest, safe=':')}"
 
 
 # --- down -------------------------------------------------------------------------------------------------------------
@@ -131,50 +134,48 @@ def stream(registry: Registry, repository: str, descriptor: Descriptor) -> Itera
 def size_of(registry: Registry, repository: str, digest: str) -> int | None:
     """The size of a blob that the repository has (-1 if the registry does not say), None where it has it not."""
 
-    def attempt() -> int:
-        answer = registry.request("HEAD", blob_path(repository, digest), scopes=push_scope(repository))
+    def attempt() -> int | None:
+        answer = registry.request("HEAD", blob_path(repository, digest), scopes=push_scope(repository), accept=(200, 404))
         answer.body(0)
+        if answer.status == 404:
+            return None
         return -1 if answer.length is None else answer.length
 
-    try:
-        return registry.patiently(f"checking blob {digest} in {registry.host}/{repository}", attempt)
-    except NotInRegistry:
-        return None
+    return registry.patiently(f"checking blob {digest} in {registry.host}/{repository}", attempt)
 
 
-def mount(registry: Registry, repository: str, digest: str, origin: str) -> bool:
-    """Take a blob over from another repository of the same registry, without its bytes; False where that does not go."""
+def mount(registry: Registry, repository: str, digest: str, origin: str) -> tuple[bool, str]:
+    """Take a blob over from another repository of the same registry, without its bytes.
 
-    def attempt() -> tuple[int, str]:
-        path = f"/v2/{quote(repository)}/blobs/uploads/?{urlencode({'mount': digest, 'from': origin})}"
-        answer = registry.request("POST", path, scopes=push_scope(repository, read=(origin,)), body=b"", accept=(201, 202))
-        answer.body(ERROR_LIMIT)
-        return answer.status, answer.header("location")
-
-    status, location = registry.patiently(f"trying to reuse blob {digest} in {registry.host}/{repository}", attempt)
-    if status == 202 and location:  # an upload was begun instead; we do not need it
-        _cancel(registry, repository, location)
-    return status == 201
-
-
-def upload_bytes(registry: Registry, repository: str, content: bytes, digest: str) -> None:
-    """Store a small blob."""
-
-    def attempt() -> None:
-        location = _begin(registry, repository)
-        _finish(registry, repository, location, digest, content)
-
-    registry.patiently(f"writing blob {digest} to {registry.host}/{repository}", attempt)
-
-
-def upload_stream(registry: Registry, repository: str, make: Callable[[], Iterator[bytes]], name: str) -> tuple[str, int]:
-    """Store a blob of unknown digest as it is made; (its digest, its size).
-
-    ``make`` begins anew for each try. ``name`` is what an error calls it.
+    (whether that went, where the registry began an upload instead or ""): one that is not needed is to be given to :func:`cancel`.
     """
 
-    def attempt() -> tuple[str, int]:
-        location = _begin(registry, repository)
+    def attempt() -> tuple[bool, str]:
+        path = f"/v2/{urls.quoted(repository)}/blobs/uploads/?{urls.query([('mount', digest), ('from', origin)])}"
+        answer = registry.request("POST", path, scopes=push_scope(repository, read=(origin,)), body=b"", accept=(201, 202))
+        answer.body(ERROR_LIMIT)
+        return answer.status == 201, answer.header("location") if answer.status == 202 else ""
+
+    return registry.patiently(f"trying to reuse blob {digest} in {registry.host}/{repository}", attempt)
+
+
+def upload_bytes(registry: Registry, repository: str, content: bytes, digest: str, *, session: str = "") -> None:
+    """Store a small blob. ``session``: where the registry has begun an upload already, "" for nowhere."""
+
+    def finish(location: str) -> None:
+        _finish(registry, repository, location, digest, content)
+
+    _upload(registry, repository, digest, session, finish)
+
+
+def upload_stream(registry: Registry, repository: str, make: Callable[[], Iterator[bytes]], name: str, *,
+                  session: str = "") -> tuple[str, int]:
+    """Store a blob of unknown digest as it is made; (its digest, its size).
+
+    ``make`` begins anew for each try. ``name`` is what an error calls it; ``session`` as for :func:`upload_bytes`.
+    """
+
+    def send(location: str) -> tuple[str, int]:
         counted = _Counted(make())
         answer = registry.request("PATCH", location, scopes=push_scope(repository),
                                   headers={"Content-Type": "application/octet-stream"}, body=counted, accept=(202, 201, 204))
@@ -182,6 +183,21 @@ def upload_stream(registry: Registry, repository: str, make: Callable[[], Iterat
         digest = counted.digester.digest
         _finish(registry, repository, answer.header("location") or location, digest, b"")
         return digest, counted.digester.size
+
+    return _upload(registry, repository, name, session, send)
+
+
+def _upload(registry: Registry, repository: str, name: str, session: str, send: Callable[[str], Result]) -> Result:
+    """``send(location)`` in the session that there is, or in a new one; again in a new one where the registry has forgotten it."""
+    given = [session] if session else []
+
+    def attempt() -> Result:
+        location = given.pop() if given else _begin(registry, repository)
+        try:
+            return send(location)
+        except NotInRegistry:
+            log.debug(f"uploading {name} anew, the registry has forgotten {location.partition('?')[0]}")
+            return send(_begin(registry, repository))
 
     return registry.patiently(f"writing blob {name} to {registry.host}/{repository}", attempt)
 
@@ -201,7 +217,7 @@ class _Counted:
 
 
 def _begin(registry: Registry, repository: str) -> str:
-    answer = registry.request("POST", f"/v2/{quote(repository)}/blobs/uploads/", scopes=push_scope(repository), body=b"",
+    answer = registry.request("POST", f"/v2/{urls.quoted(repository)}/blobs/uploads/", scopes=push_scope(repository), body=b"",
                               accept=(202,))
     answer.body(ERROR_LIMIT)
     location = answer.header("location")
@@ -212,14 +228,15 @@ def _begin(registry: Registry, repository: str) -> str:
 
 def _finish(registry: Registry, repository: str, location: str, digest: str, content: bytes) -> None:
     parse_digest(digest)
-    separator = "&" if urlsplit(location).query else "?"
+    separator = "&" if urls.split(location).query else "?"
     headers = {"Content-Type": "application/octet-stream"} if content else {}
-    answer = registry.request("PUT", f"{location}{separator}{urlencode({'digest': digest})}", scopes=push_scope(repository),
+    answer = registry.request("PUT", f"{location}{separator}{urls.query([('digest', digest)])}", scopes=push_scope(repository),
                               headers=headers, body=content, accept=(201, 204))
     answer.body(ERROR_LIMIT)
 
 
-def _cancel(registry: Registry, repository: str, location: str) -> None:
+def cancel(registry: Registry, repository: str, location: str) -> None:
+    """Give up an upload that was begun."""
     try:
         registry.request("DELETE", location, scopes=push_scope(repository), accept=(200, 202, 204, 404, 405)).body(ERROR_LIMIT)
     except RegistryError:

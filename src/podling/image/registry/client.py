@@ -7,9 +7,8 @@ another host; 5. faults on the way and on the registry's side are tried again, w
 
 from __future__ import annotations
 
-import threading
 import time
-from urllib.parse import quote, urljoin, urlsplit
+from _thread import allocate_lock
 
 from podling import log
 from podling.errors import Corrupt, NotInRegistry, RegistryError, Unauthorized, explain
@@ -19,6 +18,7 @@ from podling.image.manifest import INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES
 from podling.image.registry.authorization import Authorization
 from podling.image.registry.connection import Connection, ConnectionFault, Patience
 from podling.image.registry.replies import ERROR_LIMIT, Passing, TooManyRequests, reply_error
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Registry:
         self._address = DOCKER_HUB_HOST if host == "docker.io" else host
         self._base = ""
         self.keeps_signatures = False        # known once it was pinged
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def close(self) -> None:
         """Close all connections."""
@@ -66,13 +66,26 @@ class Registry:
                 self._base = self.patiently(f"pinging container registry {self._address}", self._ping)
 
     def _ping(self) -> str:
-        """The base URL: with TLS; without where TLS fails and the registry may be insecure."""
-        try:
+        """The base URL: with TLS; without, where the registry may be insecure and speaks none.
+
+        Behind a port that was named is one of the two. There plain HTTP is tried first, without any login: a server that wants TLS
+        says so at once, and one that does not spares us loading it.
+        """
+        if not self.insecure:
             return self._ping_scheme("https")
-        except ConnectionFault:
-            if not self.insecure:
-                raise
-        return self._ping_scheme("http")
+        if urls.split(f"//{self._address}").port is None:
+            try:
+                return self._ping_scheme("https")
+            except ConnectionFault:
+                return self._ping_scheme("http")
+        try:
+            return self._ping_scheme("http")
+        except RegistryError:
+            try:
+                return self._ping_scheme("https")
+            except ConnectionFault:
+                pass                         # it speaks no TLS: the first answer counts
+            raise
 
     def _ping_scheme(self, scheme: str) -> str:
         base = f"{scheme}://{self._address}"
@@ -133,22 +146,22 @@ class Registry:
 
     def resolve(self, path: str) -> str:
         """The URL for a path, or for a Location of the registry: one that only forgot our TLS gets it back."""
-        url = urljoin(self._base + "/", path)
-        mine, theirs = urlsplit(self._base), urlsplit(url)
-        if mine.scheme == "https" and theirs.scheme == "http" and theirs.netloc == mine.netloc:
+        url = urls.join(self._base + "/", path)
+        mine, theirs = urls.split(self._base), urls.split(url)
+        if mine.scheme == "https" and theirs.scheme == "http" and theirs.authority == mine.authority:
             return url.replace("http:", "https:", 1)
         self._check_target(url, self._base)
         return url
 
     def _check_target(self, url: str, origin: str) -> None:
-        scheme = urlsplit(url).scheme
+        scheme = urls.split(url).scheme
         if scheme not in ("http", "https") or (scheme == "http" and origin.startswith("https:") and not self.insecure):
             raise RegistryError(f"registry {self.host} sends us to {url.partition('?')[0][:200]}, which has no TLS")
 
     def _send(self, method: str, url: str, scopes: tuple[str, ...], headers: Mapping[str, str] | None,
               body: bytes | Iterable[bytes] | None) -> Answer:
         sent = dict(headers or {})
-        if urlsplit(url).netloc == urlsplit(self._base).netloc:
+        if urls.split(url).authority == urls.split(self._base).authority:
             login = self.authorization.header(scopes)
             if login is not None:
                 sent["Authorization"] = login
@@ -163,7 +176,7 @@ class Registry:
             if body is not None and not (answer.status in (307, 308) and isinstance(body, bytes)):
                 return answer
             answer.body(ERROR_LIMIT)
-            target = urljoin(url, location)
+            target = urls.join(url, location)
             self._check_target(target, url)
             url = target
             answer = self._send(method, url, scopes, headers, body)
@@ -220,7 +233,7 @@ class Registry:
     def tags(self, repository: str) -> list[str]:
         """All tags of a repository, in the registry's order."""
         found: list[str] = []
-        path = f"/v2/{quote(repository)}/tags/list"
+        path = f"/v2/{urls.quoted(repository)}/tags/list"
         for _ in range(TAG_PAGES):
             page, following = self._tags_page(path, repository)
             found += page
@@ -254,7 +267,7 @@ def final(error: RegistryError, what: str) -> RegistryError:
 
 def manifest_path(repository: str, reference: str) -> str:
     """The path of a manifest below the registry."""
-    return f"/v2/{quote(repository)}/manifests/{quote(reference, safe=':')}"
+    return f"/v2/{urls.quoted(repository)}/manifests/{urls.quoted(reference, safe=':')}"
 
 
 def pull_scope(repository: str) -> tuple[str, ...]:
@@ -272,5 +285,5 @@ def _next_page(link: str) -> str:
     target, mark, rest = link.strip().removeprefix("<").partition(">")
     if not mark or "next" not in rest:
         return ""
-    parts = urlsplit(target)
+    parts = urls.split(target)
     return f"{parts.path}?{parts.query}" if parts.query else parts.path

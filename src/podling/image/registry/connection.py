@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import select
-import socket
-import ssl
-import threading
-from base64 import b64encode
-from urllib.parse import unquote, urlsplit
+import sys
+from _thread import allocate_lock
+from binascii import b2a_base64
 
 from podling import __version__
-from podling.errors import InvalidArgument, RegistryError, Unsupported, describe
+from podling.errors import RegistryError, Unsupported, describe
+from podling.image.registry import http1
 from podling.record import Record
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ipaddress
+    import socket as _socket
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
-    from urllib.parse import SplitResult
+
+    from podling.image.registry.http1 import Channel
+    from podling.values.urls import Url
+else:
+    import _socket
 
 CERTIFICATE_DIRECTORIES = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
 CONNECTIONS = 8
@@ -50,43 +54,37 @@ class Answer:
     ``release`` is called once the body was read to its end: the connection serves the next request.
     """
 
-    def __init__(self, response: http.client.HTTPResponse, what: str, patience: Patience, release: Callable[[bool], None]) -> None:
-        self._response = response
+    def __init__(self, answer: http1.Answer, what: str, patience: Patience, release: Callable[[bool], None]) -> None:
+        self._answer = answer
         self._what = what
         self._patience = patience
         self._release: Callable[[bool], None] | None = release
         self._received = 0
-        self.status = response.status
-        if response.isclosed():
-            self._let_go(usable=not response.will_close)
+        self.status = answer.status
+        self.length = answer.length          # of the body, as announced
+        if answer.is_whole:
+            self._let_go(usable=not answer.is_last)
 
     def header(self, name: str) -> str:
-        """A header's value, "" where it is absent."""
-        return self._response.getheader(name) or ""
+        """A header's value (``name`` in lower case), "" where it is absent."""
+        return self._answer.header(name)
 
     def headers(self, name: str) -> list[str]:
         """The values of a header that may be repeated."""
-        return [str(value) for value in self._response.headers.get_all(name) or ()]
-
-    @property
-    def length(self) -> int | None:
-        """The body's length as announced."""
-        text = self.header("content-length").strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        return self._answer.headers.get(name, [])
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes of the body, b"" at its end; ConnectionFault where the connection breaks."""
         try:
-            data = self._response.read(size)
-        except (http.client.HTTPException, OSError, ValueError) as error:
+            data = self._answer.read(size)
+        except (http1.Malformed, OSError) as error:
             self.close()
+            if isinstance(error, http1.EndedEarly) and self.length is not None:
+                raise ConnectionFault(f"{self._what}: the answer ended after {self._received} of {self.length} bytes") from None
             raise fault(error, self._what, self._patience) from None
         self._received += len(data)
-        if not data and self._response.length:
-            self.close()
-            raise ConnectionFault(f"{self._what}: the answer ended after {self._received} of {self.length} bytes")
-        if not data or self._response.isclosed():
-            self._let_go(usable=not self._response.will_close)
+        if self._answer.is_whole:
+            self._let_go(usable=not self._answer.is_last)
         return data
 
     def body(self, limit: int) -> bytes:
@@ -100,7 +98,6 @@ class Answer:
 
     def close(self) -> None:
         """Give up what is unread, and the connection."""
-        self._response.close()
         self._let_go(usable=False)
 
     def _let_go(self, *, usable: bool) -> None:
@@ -132,88 +129,96 @@ class Connection:
         self.patience = patience or Patience()
         self._certificates = cert_dir or certificate_directory(host)
         self._env = os.environ if env is None else env
-        self._idle: dict[_Route, list[http.client.HTTPConnection]] = {}
+        self._idle: dict[_Route, list[Channel]] = {}
         self._context: ssl.SSLContext | None = None      # made once: a forked process opens its own connections with it
         self._owner = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None = None) -> Answer:
         """Send one request and return the answer with its body unread; ConnectionFault where there is none."""
         what = f'{method.capitalize()} "{_shown(url)}"'
-        route, target = self._route(url)
-        connection = self._take(route, what)
-        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **_proxy_login(route), **headers}
+        route, target, authority = self._route(url)
+        sent = {"Host": authority, "User-Agent": USER_AGENT, "Accept-Encoding": "identity", **_proxy_login(route), **headers}
+        channel = self._take(route, what)
         try:
             try:
-                connection.request(method, target, body=body, headers=sent, encode_chunked=not (body is None or isinstance(body, bytes)))
+                channel.send(method, target, sent, body)
             except BrokenPipeError:
                 pass                         # it has heard enough: its answer says why
-            response = connection.getresponse()
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            connection.close()
+            answer = channel.answer(method)
+        except (http1.Malformed, OSError, ValueError) as error:
+            channel.close()
             raise fault(error, what, self.patience) from None
         except BaseException:
-            connection.close()
+            channel.close()
             raise
-        return Answer(response, what, self.patience, lambda usable: self._give_back(route, connection, usable=usable))
+        return Answer(answer, what, self.patience, lambda usable: self._give_back(route, channel, usable=usable))
 
-    def _route(self, url: str) -> tuple[_Route, str]:
-        """How to reach a URL's server, and what to ask it for."""
+    def _route(self, url: str) -> tuple[_Route, str, str]:
+        """(how to reach a URL's server, what to ask it for, which server is meant)."""
+        parts = urls.split(url)
         try:
-            parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise ConnectionFault(f'"{_shown(url)}": {error}', passing=False) from None
-        if not parts.hostname:
+        if not parts.host:
             raise ConnectionFault(f'"{_shown(url)}": it names no host', passing=False)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        route = _Route(scheme=parts.scheme, host=parts.hostname, port=port, proxy=proxy_for(url, self._env))
+        authority = parts.authority.rpartition("@")[2]
+        route = _Route(scheme=parts.scheme, host=parts.host, port=port, proxy=proxy_for(url, self._env))
         if route.proxy and not route.is_tunnel:
-            target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
-        return route, target
+            target = f"http://{authority}{target}"
+        return route, target, authority
 
-    def _take(self, route: _Route, what: str) -> http.client.HTTPConnection:
+    def _take(self, route: _Route, what: str) -> Channel:
         """A connection that waits for a request, or a new one."""
         with self._lock:
             if self._owner != os.getpid():
                 self._idle, self._owner = {}, os.getpid()
             while idle := self._idle.get(route):
-                connection = idle.pop()
-                if _is_silent(connection):
-                    return connection
-                connection.close()
-        connection = self._new(route)
+                channel = idle.pop()
+                if channel.is_silent:
+                    return channel
+                channel.close()
         try:
-            connection.connect()
-        except (http.client.HTTPException, OSError) as error:
-            connection.close()
+            return self._new(route)
+        except (http1.Malformed, OSError) as error:
             raise _connect_fault(error, f"{what}: proxyconnect" if route.proxy else what, self.patience) from None
-        connection.sock.settimeout(self.patience.read)
-        return connection
 
-    def _new(self, route: _Route) -> http.client.HTTPConnection:
-        nearest = urlsplit(route.proxy) if route.proxy else None
-        host, port = (nearest.hostname or "", nearest.port or 80) if nearest else (route.host, route.port)
-        if route.scheme == "http" and (nearest is None or nearest.scheme == "http"):
-            return http.client.HTTPConnection(host, port, timeout=self.patience.connect)
-        if nearest is not None and nearest.scheme == "https" and route.is_tunnel:
-            raise Unsupported("HTTPS by way of a proxy that itself speaks HTTPS is not supported",
-                              hint="name the proxy as http://... in HTTPS_PROXY, or the registry in NO_PROXY")
+    def _new(self, route: _Route) -> Channel:
+        nearest = urls.split(route.proxy) if route.proxy else None
+        if nearest is not None and nearest.scheme == "https":
+            raise Unsupported("a proxy that itself speaks HTTPS is not supported",
+                              hint="name the proxy as http://... in HTTPS_PROXY and HTTP_PROXY, or the registry in NO_PROXY")
+        host, port = (route.host, route.port) if nearest is None else (nearest.host, nearest.port or 80)
+        channel = http1.Channel(http1.connect(host, port, self.patience.connect))
+        try:
+            if nearest is not None and route.is_tunnel:
+                _tunnel(channel, route, nearest)
+            if route.scheme == "https":
+                channel = http1.Channel(self._tls().wrap_socket(channel.sock, server_hostname=route.host))
+            channel.sock.settimeout(self.patience.read)
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _tls(self) -> ssl.SSLContext:
+        """Made once: reading the system's certificates takes 20 ms, and plain HTTP needs none."""
+        from podling.image.registry import tls
+
         with self._lock:
-            if self._context is None:        # reading the system's certificates takes 20 ms, and plain HTTP needs none
-                self._context = tls_context(self._certificates, self.insecure)
-        connection = http.client.HTTPSConnection(host, port, timeout=self.patience.connect, context=self._context)
-        if nearest is not None:
-            connection.set_tunnel(route.host, route.port, _login_of(nearest))
-        return connection
+            if self._context is None:
+                self._context = tls.context(self._certificates, insecure=self.insecure)
+            return self._context
 
-    def _give_back(self, route: _Route, connection: http.client.HTTPConnection, *, usable: bool) -> None:
+    def _give_back(self, route: _Route, channel: Channel, *, usable: bool) -> None:
         with self._lock:
             idle = self._idle.setdefault(route, [])
             if usable and self._owner == os.getpid() and len(idle) < CONNECTIONS:
-                idle.append(connection)
+                idle.append(channel)
                 return
-        connection.close()
+        channel.close()
 
     def close(self) -> None:
         """Close all connections."""
@@ -224,25 +229,26 @@ class Connection:
             self._idle.clear()
 
 
-def _is_silent(connection: http.client.HTTPConnection) -> bool:
-    """Whether an idle connection is still open: one that can be read from was closed by the other side."""
-    if connection.sock is None:
-        return False
-    waiting = select.poll()
-    waiting.register(connection.sock, select.POLLIN)
-    return not waiting.poll(0)
+def _tunnel(channel: Channel, route: _Route, proxy: Url) -> None:
+    """Have a proxy connect us to the route's server."""
+    place = f"[{route.host}]:{route.port}" if ":" in route.host else f"{route.host}:{route.port}"
+    channel.send("CONNECT", place, {"Host": place, "User-Agent": USER_AGENT, **_login_of(proxy)})
+    answer = channel.answer("HEAD")          # what is like it: a success has no body, whatever its headers say
+    if not 200 <= answer.status < 300:
+        raise http1.Malformed(f"Tunnel connection failed: status {answer.status}")
+    if not channel.is_silent:
+        raise http1.Malformed("Tunnel connection failed: the proxy speaks first")
 
 
-def _login_of(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
+def _login_of(proxy: Url) -> dict[str, str]:
+    if proxy.login is None:
         return {}
-    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode('ascii')}"}
+    return {"Proxy-Authorization": "Basic " + b2a_base64(":".join(proxy.login).encode(), newline=False).decode("ascii")}
 
 
 def _proxy_login(route: _Route) -> dict[str, str]:
     """The header for a proxy that sees the request itself."""
-    return _login_of(urlsplit(route.proxy)) if route.proxy and not route.is_tunnel else {}
+    return _login_of(urls.split(route.proxy)) if route.proxy and not route.is_tunnel else {}
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
@@ -252,47 +258,38 @@ def fault(error: BaseException, what: str, patience: Patience) -> ConnectionFaul
     """The error for a request or a body that broke off."""
     if isinstance(error, TimeoutError):
         return ConnectionFault(f"{what}: nothing received for {patience.read:g} seconds")
-    if isinstance(error, ssl.SSLError):
-        return _tls_fault(error, what)
-    if isinstance(error, (http.client.InvalidURL, ValueError)):
+    if (of_tls := _tls_fault(error, what)) is not None:
+        return of_tls
+    if isinstance(error, ValueError):
         return ConnectionFault(f"{what}: {error}", passing=False)
-    if isinstance(error, http.client.IncompleteRead):
-        return ConnectionFault(f"{what}: connection broke: the answer ended early")
     words = describe(error) if isinstance(error, OSError) and error.errno else str(error)
     return ConnectionFault(f"{what}: connection broke: {words[:200] or type(error).__name__}")
 
 
 def _connect_fault(error: BaseException, what: str, patience: Patience) -> ConnectionFault:
     """The error for a connection that could not be made."""
-    if isinstance(error, socket.gaierror):
-        return ConnectionFault(f"{what}: lookup failed: {describe(error)}", passing=error.errno == socket.EAI_AGAIN)
+    if isinstance(error, _socket.gaierror):
+        return ConnectionFault(f"{what}: lookup failed: {describe(error)}", passing=error.errno == _socket.EAI_AGAIN)
     if isinstance(error, TimeoutError):
         return ConnectionFault(f"{what}: no connection within {patience.connect:g} seconds")
-    if isinstance(error, ssl.SSLError):
-        return _tls_fault(error, what)
-    if isinstance(error, OSError) and error.errno:
-        return ConnectionFault(f"{what}: connect: {describe(error)}")
-    return ConnectionFault(f"{what}: {str(error)[:200] or type(error).__name__}")
+    words = f"connect: {describe(error)}" if isinstance(error, OSError) and error.errno else str(error)[:200]
+    return _tls_fault(error, what) or ConnectionFault(f"{what}: {words or type(error).__name__}")
 
 
-def _tls_fault(error: ssl.SSLError, what: str) -> ConnectionFault:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectionFault(f"{what}: tls: failed to verify certificate: {error.verify_message}", passing=False,
-                               hint="put the registry's CA into /etc/containers/certs.d/HOST:PORT/ca.crt, or use --cert-dir or "
-                                    "--tls-verify=false")
-    reason = error.reason or ""
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"):
-        return ConnectionFault(f"{what}: http: server gave HTTP response to HTTPS client", passing=False,
-                               hint="for a registry without TLS use --tls-verify=false, or insecure = true in registries.conf")
-    return ConnectionFault(f"{what}: tls: {reason.replace('_', ' ').lower() or error}", passing=False)
+def _tls_fault(error: BaseException, what: str) -> ConnectionFault | None:
+    """The error for one of TLS, None for another; where TLS was not loaded there is none."""
+    loaded = sys.modules.get("ssl")
+    if loaded is None or not isinstance(error, loaded.SSLError):
+        return None
+    from podling.image.registry import tls
+
+    said, advice = tls.words(error)
+    return ConnectionFault(f"{what}: {said}", passing=False, hint=advice)
 
 
 def _shown(url: str) -> str:
     """A URL for an error: without a query, which may hold a signature."""
     return url.partition("?")[0]
-
-
-# --- TLS --------------------------------------------------------------------------------------------------------------
 
 
 def certificate_directory(host: str, directories: tuple[str, ...] = CERTIFICATE_DIRECTORIES) -> str:
@@ -304,52 +301,15 @@ def certificate_directory(host: str, directories: tuple[str, ...] = CERTIFICATE_
     return ""
 
 
-def tls_context(certificates: str, insecure: bool) -> ssl.SSLContext:
-    """TLS as the system trusts it, with what a certs.d directory adds: ``*.crt`` CAs, ``*.cert`` with ``*.key`` ourselves."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not insecure:
-        context.load_default_certs()         # 20 ms
-    if hasattr(ssl, "VERIFY_X509_STRICT"):  # on by default from Python 3.13 on, and refuses what every other client takes
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if certificates:
-        _load_certificates(context, certificates)
-    return context
-
-
-def _load_certificates(context: ssl.SSLContext, directory: str) -> None:
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError as error:
-        raise InvalidArgument(f"reading certificates: {describe(error)}") from error
-    for name in names:
-        stem, dot, kind = name.rpartition(".")
-        path = os.path.join(directory, name)
-        try:
-            if dot and kind == "crt":
-                context.load_verify_locations(path)
-            elif dot and kind == "cert":
-                if f"{stem}.key" not in names:
-                    raise InvalidArgument(f"missing key {stem}.key for client certificate {name}. Note that CA certificates "
-                                          "should use the extension .crt")
-                context.load_cert_chain(path, os.path.join(directory, f"{stem}.key"))
-            elif dot and kind == "key" and f"{stem}.cert" not in names:
-                raise InvalidArgument(f"missing client certificate {stem}.cert for key {name}")
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidArgument(f"loading certificate {path}: {getattr(error, 'reason', None) or describe(error)}") from error
-
-
 # --- proxies ----------------------------------------------------------------------------------------------------------
 
 
 def proxy_for(url: str, env: Mapping[str, str]) -> str:
     """The proxy's URL for a request, "" for none: HTTPS_PROXY, HTTP_PROXY and NO_PROXY with the rules of Go's programs."""
-    parts = urlsplit(url)
+    parts = urls.split(url)
     name = "HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY"
     proxy = env.get(name) or env.get(name.lower()) or ""
-    host = (parts.hostname or "").rstrip(".").lower()
+    host = parts.host.rstrip(".")
     if not proxy or _is_excepted(host, parts.port or (443 if parts.scheme == "https" else 80),
                                  env.get("NO_PROXY") or env.get("no_proxy") or ""):
         return ""

@@ -5,10 +5,8 @@ https://github.com/openshift/openshift-docs/blob/main/modules/images-signatures.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import os
-from urllib.parse import quote
 
 from podling import jsontext
 from podling.errors import Corrupt
@@ -16,6 +14,7 @@ from podling.image.jsonfields import Fields, load_object
 from podling.image.registry.client import pull_scope, push_scope
 from podling.image.registry.replies import ERROR_LIMIT
 from podling.image.signatures.stored import LIMIT, MOST, Signature, from_bytes
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ _VERSION, _KIND = 2, "atomic"
 
 
 def _path(repository: str, digest: str) -> str:
-    return f"/extensions/v2/{quote(repository)}/signatures/{quote(digest, safe=':')}"
+    return f"/extensions/v2/{urls.quoted(repository)}/signatures/{urls.quoted(digest, safe=':')}"
 
 
 def read(registry: Registry, repository: str, digest: str) -> list[Signature]:
@@ -62,7 +61,7 @@ def write(registry: Registry, repository: str, digest: str, signatures: Sequence
 
 def _put(registry: Registry, repository: str, digest: str, signature: Signature) -> None:
     body = jsontext.dumps({"schemaVersion": _VERSION, "name": f"{digest}@{os.urandom(16).hex()}", "type": _KIND,
-                           "content": base64.b64encode(signature.to_bytes()).decode()}).encode()
+                           "content": binascii.b2a_base64(signature.to_bytes(), newline=False).decode()}).encode()
 
     def attempt() -> None:
         registry.request("PUT", _path(repository, digest), scopes=push_scope(repository), body=body, accept=(201,),

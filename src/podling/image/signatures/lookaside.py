@@ -6,11 +6,11 @@ Read from a web server or a directory; written into a directory, from where a we
 from __future__ import annotations
 
 import os
-from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from podling.errors import Corrupt, InvalidArgument, RegistryError, Unsupported
 from podling.image.signatures.stored import LIMIT, MOST, Signature, from_bytes
 from podling.linux import files
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _REDIRECTS = 10
 def read(base: str, reference: Reference, digest: str, access: Access) -> list[Signature]:
     """The signatures that a place has for a manifest; RegistryError where it does not answer, Corrupt for what is none."""
     place = _place(base, reference, digest)
-    pieces = _from_directory(_local_path(place)) if urlsplit(place).scheme == "file" else _from_server(place, access)
+    pieces = _from_directory(_local_path(place)) if urls.split(place).scheme == "file" else _from_server(place, access)
     found = []
     for number, data in enumerate(pieces, 1):
         if number > MOST:
@@ -38,22 +38,22 @@ def read(base: str, reference: Reference, digest: str, access: Access) -> list[S
 
 def _place(base: str, reference: Reference, digest: str) -> str:
     """The URL of the directory for a manifest."""
-    parts = urlsplit(base)
+    parts = urls.split(base)
     if parts.scheme not in ("http", "https", "file"):
         raise Unsupported(f"unsupported scheme {parts.scheme!r} when downloading signature from {base}",
                           hint="a lookaside in registries.d begins with https://, http:// or file://")
     algorithm, _, hexadecimal = digest.partition(":")
-    if parts.query or parts.fragment:
+    if parts.query or "#" in base:
         raise Unsupported(f"the lookaside {base} has a query, which cannot be followed by a path")
-    return f"{base.rstrip('/')}/{quote(reference.repository)}@{algorithm}={hexadecimal}"
+    return f"{base.rstrip('/')}/{urls.quoted(reference.repository)}@{algorithm}={hexadecimal}"
 
 
 def _local_path(url: str) -> str:
     """The path of a ``file:`` URL."""
-    parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
+    parts = urls.split(url)
+    if parts.scheme != "file" or parts.authority or not parts.path.startswith("/"):
         raise InvalidArgument(f"{url} names no directory: it must be of the form file:///PATH")
-    return unquote(parts.path)
+    return urls.unquoted(parts.path)
 
 
 def _from_directory(directory: str) -> Iterator[bytes]:
@@ -70,7 +70,7 @@ def _from_server(place: str, access: Access) -> Iterator[bytes]:
     from podling.image.registry.client import final
     from podling.image.registry.connection import Connection
 
-    connection = Connection(urlsplit(place).netloc, insecure=access.insecure, cert_dir=access.cert_dir)
+    connection = Connection(urls.split(place).authority, insecure=access.insecure, cert_dir=access.cert_dir)
     number = 1
     try:
         while True:
@@ -95,8 +95,8 @@ def _fetch(connection: Connection, url: str) -> bytes | None:
         if answer.status not in (301, 302, 303, 307, 308) or not location:
             break
         answer.body(_ERROR_LIMIT)
-        target = urljoin(url, location)
-        if urlsplit(target).scheme not in ("https", urlsplit(url).scheme):
+        target = urls.join(url, location)
+        if urls.split(target).scheme not in ("https", urls.split(url).scheme):
             raise RegistryError(f"the server redirects to {target[:200]}, which has no TLS")
         url = target
         answer = connection.send("GET", url, headers={})
@@ -116,7 +116,7 @@ def _fetch(connection: Connection, url: str) -> bytes | None:
 
 def writable(base: str) -> str:
     """The place, if signatures can be written there; InvalidArgument otherwise."""
-    scheme = urlsplit(base).scheme
+    scheme = urls.split(base).scheme
     if scheme in ("http", "https"):
         raise InvalidArgument(f"writing directly to a {scheme} lookaside {base} is not supported. Configure a lookaside-staging: location")
     _local_path(base)

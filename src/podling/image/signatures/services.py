@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from urllib.parse import urlsplit
 
 from podling import jsontext
 from podling.errors import Corrupt, InvalidArgument, RegistryError
 from podling.image.jsonfields import Fields, load_object
 from podling.image.registry.connection import Connection
 from podling.image.signatures import certificates, keys
+from podling.values import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def log(url: str, logged: LoggedSignature) -> str:
 
 
 def _post(url: str, path: str, body: dict[str, Any], headers: dict[str, str]) -> bytes:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    parts = urls.split(url)
+    if parts.scheme not in ("http", "https") or not parts.authority:
         raise InvalidArgument(f"{url} is not the URL of a server")
-    connection = Connection(parts.netloc)
+    connection = Connection(parts.authority)
     try:
         answer = connection.send("POST", url.rstrip("/") + path, headers={"Content-Type": "application/json", **headers},
                                  body=jsontext.dumps(body).encode())
