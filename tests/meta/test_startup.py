@@ -49,6 +49,17 @@ def test_frequent_commands_load_little(loaded_world: World) -> None:
     loaded_world.assert_nothing_left()
 
 
+def test_what_only_looks_loads_nothing_that_starts_programs(loaded_world: World) -> None:
+    loaded_world.run("podling", "run", "-d", "--name", "seen", "--network", "none", "bb", "sleep", "100")
+    for argv in (("ps",), ("inspect", "seen"), ("images",), ("logs", "seen")):
+        loaded = modules(loaded_world, *argv)
+        assert "podling.linux.pids" in loaded, argv
+        assert not loaded & {"podling.linux.process", "podling.runtime.streams", "podling.runtime.monitor"}, argv
+    started = modules(loaded_world, "run", "-d", "--rm", "--network", "none", "bb", "true")
+    assert not started & {"podling.runtime.streams", "podling.runtime.terminals", "podling.engine.descriptors"}
+    loaded_world.run("podling", "rm", "-f", "-t0", "seen")
+
+
 def test_moving_an_image_loads_what_it_uses(loaded_world: World, busybox: Path, tmp_path: Path) -> None:
     heavy = {"urllib3", "http.client", "logging", "queue", "base64", "sqlite3", "bz2", "lzma", "podling.config.auth", "yaml"}
     for argv in (("save", "-q", "-o", str(tmp_path / "saved.tar"), "bb"), ("load", "-q", "-i", str(busybox))):

@@ -13,7 +13,7 @@ from podling.engine.start import Prepared, clean_up, start
 from podling.errors import NoSuchContainer, PodlingError, WrongState
 from podling.linux import pids
 from podling.model import Container, ContainerConfig, ContainerState
-from podling.runtime import monitor, streams
+from podling.runtime import monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def _run_attended(engine: Engine, container: Container, options: RunOptions, std
             return fd
 
         try:
-            outcome = _attach(engine, prepared.config, go, detach_keys=options.detach_keys, stdin=stdin,
-                              sig_proxy=options.sig_proxy is not False)
+            detached = _attach(engine, prepared.config, go, detach_keys=options.detach_keys, stdin=stdin,
+                               sig_proxy=options.sig_proxy is not False)
         finally:
             os.close(fd)
-    if outcome == streams.DETACHED:
+    if detached:
         prepared.leave()
         return 0
     code = wait_end(engine, watched[0])
@@ -82,15 +82,18 @@ def attach(engine: Engine, container: Container, options: AttachOptions) -> int:
     config = engine.containers.config(container.id)
     fd = pids.pidfd(state.pid)
     try:
-        outcome = _attach(engine, config, None, detach_keys=options.detach_keys, process_fd=fd,
-                          stdin=False if options.no_stdin else None, sig_proxy=options.sig_proxy)
+        detached = _attach(engine, config, None, detach_keys=options.detach_keys, process_fd=fd,
+                           stdin=False if options.no_stdin else None, sig_proxy=options.sig_proxy)
     finally:
         os.close(fd)
-    return 0 if outcome == streams.DETACHED else wait_end(engine, state)
+    return 0 if detached else wait_end(engine, state)
 
 
 def _attach(engine: Engine, config: ContainerConfig, go: Callable[[], int] | None, *, detach_keys: str | None,
-            stdin: bool | None, sig_proxy: bool, process_fd: int = -1) -> str:
+            stdin: bool | None, sig_proxy: bool, process_fd: int = -1) -> bool:
+    """Until the container's end, False, or until the user leaves it, True."""
+    from podling.runtime import streams  # not for those that are detached from the beginning
+
     wanted = config.attach or ("stdin", "stdout", "stderr")
     takes_input = config.stdin_open and "stdin" in wanted if stdin is None else stdin
     keys = engine.conf.detach_keys if detach_keys is None else detach_keys
@@ -98,11 +101,12 @@ def _attach(engine: Engine, config: ContainerConfig, go: Callable[[], int] | Non
     def kill(number: int) -> None:
         monitor.kill(config, number)
 
-    return streams.attach(
+    outcome = streams.attach(
         engine.paths.run(config.id), terminal=config.terminal, stdin=0 if takes_input else None,
         stdout=1 if "stdout" in wanted else None, stderr=2 if "stderr" in wanted else None, detach_keys=keys,
         kill=kill if sig_proxy and not config.terminal else None, start=go, process=process_fd,
         has_ended=lambda: os.path.exists(os.path.join(engine.paths.exits, config.id)))
+    return outcome == streams.DETACHED
 
 
 def wait_end(engine: Engine, state: ContainerState) -> int:

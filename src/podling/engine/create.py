@@ -14,7 +14,6 @@ from podling.errors import AlreadyExists, InvalidArgument, NoSuchContainer, NoSu
 from podling.linux import cgroups, process, userns
 from podling.linux.files import write_atomic
 from podling.model import Container, ContainerConfig, Image, ImageConfig
-from podling.runtime import monitor
 from podling.state.containers import name_in_use
 from podling.undo import Undo
 from podling.values.isolation import Namespace
@@ -164,8 +163,10 @@ def _image(engine: Engine, options: CreateOptions) -> tuple[Image | None, ImageC
 
 
 def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, name: str, image_name: str) -> Surroundings:
+    from podling.runtime.monitor.runtimes import choose_runtime
+
     container_id = names.random_id()
-    runtime = monitor.choose_runtime(engine.conf, options.runtime or engine.options.runtime, cache=engine.paths.cache)
+    runtime = choose_runtime(engine.conf, options.runtime or engine.options.runtime, cache=engine.paths.cache)
     fresh = 64 + len(options.mounts)
     return Surroundings(
         id=container_id, name=name, created=time.time_ns(), environ=launch.caller_environment(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidArgument
-from podling.runtime.streams import is_open
+from podling.linux.files import is_open
 
 
 def take_descriptors(count: int, listed: tuple[int, ...] = ()) -> int:

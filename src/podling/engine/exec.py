@@ -25,7 +25,10 @@ def execute(engine: Engine, container: Container, options: ExecOptions) -> int:
     run = engine.paths.run(config.id)
     keys = engine.conf.detach_keys if options.detach_keys is None else options.detach_keys
     if not session.terminal:
-        streams.parse_detach_keys(keys)          # a wrong sequence is told also where nothing is typed
+        if keys != streams.DEFAULT_DETACH_KEYS:
+            from podling.runtime import terminals
+
+            terminals.parse_detach_keys(keys)    # a wrong sequence is told also where nothing is typed
         return one_more.exec_direct(config, session, document, run=run)
     status = one_more.exec_attached(config, session, document, run=run, conf=engine.conf, conmon=engine.options.conmon or "",
                                     detach_keys=keys)

@@ -12,7 +12,7 @@ from podling.engine.stop import stop, unpause
 from podling.errors import NoSuchContainer, PodlingError, explain
 from podling.linux import mounts, pids, process
 from podling.linux.files import remove_tree
-from podling.runtime import monitor
+from podling.runtime.monitor.runtimes import choose_runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def migrate(engine: Engine, new_runtime: str = "") -> Iterator[str]:
     Gives the ids of the containers that were stopped. ``new_runtime``: what all containers are run by from now on, root's too.
     """
     if new_runtime:
-        chosen = monitor.choose_runtime(engine.conf, new_runtime, cache=engine.paths.cache)
+        chosen = choose_runtime(engine.conf, new_runtime, cache=engine.paths.cache)
         for container in engine.containers.all():
             with engine.lock("container", container.id).exclusive():
                 config = engine.containers.config(container.id)

@@ -15,7 +15,7 @@ from podling.engine.shapes import Struct
 from podling.errors import Unsupported
 from podling.image.platforms import host_platform
 from podling.linux import cgroups, process, rootless, userns
-from podling.runtime import monitor
+from podling.runtime.monitor.runtimes import choose_runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _network_backend(engine: Engine, programs: Programs) -> Struct:
 def _runtime(engine: Engine, programs: Programs) -> Struct:
     """The runtime that a new container would get; ``reason`` says why it is not the first choice, where it is not."""
     try:
-        chosen = monitor.choose_runtime(engine.conf, engine.options.runtime, cache=engine.paths.cache)
+        chosen = choose_runtime(engine.conf, engine.options.runtime, cache=engine.paths.cache)
     except Unsupported as error:
         return Struct({"name": "", "package": "", "path": "", "version": "", "reason": error.message})
     found = programs.get(chosen.path)

@@ -24,6 +24,15 @@ def unique_name() -> str:
     return os.urandom(8).hex()
 
 
+def is_open(fd: int) -> bool:
+    """Whether this process has such a descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 # --- writing and reading ----------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ import os
 
 from podling import jsontext
 from podling.errors import InvalidArgument, NotFound, Unsupported
-from podling.linux import process
 from podling.record import Record
 from podling.values import units
 
@@ -170,6 +169,8 @@ def _line_after(fd: int, place: int) -> tuple[int, int] | None:
 
 def journal_lines(config: ContainerConfig, *, tail: int | None = None) -> Iterator[Line]:
     """The container's entries in the journal."""
+    from podling.linux import process
+
     argv = ["journalctl", "--quiet", "--output=json", "--no-pager", f"CONTAINER_ID_FULL={config.id}"]
     if tail is not None and tail >= 0:
         argv.append(f"--lines={tail}")

@@ -1,4 +1,4 @@
-"""A container's standard streams: attaching to conmon, from a terminal or for a server.
+"""A container's standard streams: attaching to conmon.
 
 conmon listens on ``attach`` in the bundle, a SOCK_SEQPACKET socket for any number of clients. Each packet it sends begins with
 a byte that says which stream the rest is (2 standard output, 3 standard error; of a terminal everything is 2); what a client
@@ -17,7 +17,8 @@ import select
 import stat
 import time
 
-from podling.errors import InvalidDetachKeys, WrongState
+from podling.errors import WrongState
+from podling.linux import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from podling.runtime.terminals import DetachKeys
+
     Sink = int | Callable[[bytes], None] | None
 else:
     import _signal  # `signal` imports enum (3 ms), `socket` takes 5 ms
@@ -34,7 +37,7 @@ else:
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 STDOUT, STDERR = 2, 3                # conmon's numbers
-ENDED, DETACHED, CANCELLED = "ended", "detached", "cancelled"
+ENDED, DETACHED = "ended", "detached"
 _PACKET = 1 << 16                    # conmon sends at most 8 KiB and a byte
 _INPUT = 1 << 13                     # conmon takes packets of up to 32 KiB and cuts off the rest
 _PIPE_BUF = 4096                     # what a pipe takes at once when poll says that it is ready
@@ -44,58 +47,6 @@ _POLL_EXIT = 0.0005                  # seconds between two looks for the exit fi
 # What a foreground command passes on to the container: all that ends or steers a program.
 PROXIED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGTSTP",
            "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS", "SIGTRAP", "SIGVTALRM", "SIGPROF", "SIGXCPU")
-
-
-# --- detach keys ------------------------------------------------------------------------------------------------------
-
-
-def parse_detach_keys(text: str) -> bytes:
-    """``ctrl-p,ctrl-q`` or ``x,ctrl-@`` as the bytes that a terminal sends; "" is b"": never detach."""
-    keys = bytearray()
-    for word in text.split(",") if text else ():
-        if len(word) == 1 and word.isascii():
-            keys += word.encode("ascii")
-        elif word[:5].lower() == "ctrl-" and len(word) == 6:
-            keys.append(_control(word[5], word))
-        else:
-            raise InvalidDetachKeys(f"invalid detach keys: Unknown character: '{word}'")
-    return bytes(keys)
-
-
-def _control(letter: str, word: str) -> int:
-    if "a" <= letter <= "z":
-        return ord(letter) - 96
-    found = "@[\\]^_".find(letter)
-    if found < 0:
-        raise InvalidDetachKeys(f"invalid detach keys: Unknown character: '{word}'")
-    return (0, 27, 28, 29, 30, 31)[found]
-
-
-class DetachKeys:
-    """Finds a key sequence in a stream that comes in any pieces."""
-
-    def __init__(self, keys: bytes) -> None:
-        self._keys = keys
-        self._held = b""
-
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """What to pass on, and whether the sequence was completed; what may begin it is held back."""
-        if not self._keys:
-            return data, False
-        text = self._held + data
-        found = text.find(self._keys)
-        if found >= 0:
-            self._held = b""
-            return text[:found], True
-        keep = next((size for size in range(min(len(self._keys) - 1, len(text)), 0, -1)
-                     if self._keys.startswith(text[-size:])), 0)
-        self._held = text[len(text) - keep:]
-        return text[:len(text) - keep], False
-
-    def rest(self) -> bytes:
-        """What is still held back when the input ends."""
-        held, self._held = self._held, b""
-        return held
 
 
 # --- the connection ---------------------------------------------------------------------------------------------------
@@ -138,19 +89,6 @@ def resize(bundle: str, rows: int, columns: int) -> bool:
     return True
 
 
-def reopen_log(bundle: str) -> bool:
-    """Have conmon open its log file anew, after it was moved away; False where there is no conmon any more."""
-    try:
-        control = os.open(f"{bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.write(control, b"2 0 0\n")
-    finally:
-        os.close(control)
-    return True
-
-
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 
@@ -158,41 +96,35 @@ class Copy:
     """Moves bytes between a connection to conmon and the caller's streams until the container ends or the user leaves.
 
     ``stdin``: a descriptor to read, None for no input (the container's is then left open). ``stdout``, ``stderr``: a
-    descriptor, a function that takes bytes, or None to throw them away. ``early``: input that was read before.
-    ``signals``: a :class:`SignalPipe`; ``on_signal`` is called with each number that it brings. ``cancel``: a descriptor that
-    ends the loop when it becomes readable. ``process``: pidfd of the container's process, and ``has_ended``: whether conmon
-    has written its exit file. With both the loop ends promptly although other processes hold the streams open.
+    descriptor, a function that takes bytes, or None to throw them away.
+    ``signals``: a :class:`SignalPipe`; ``on_signal`` is called with each number that it brings. ``process``: pidfd of the
+    container's process, and ``has_ended``: whether conmon has written its exit file. With both the loop ends promptly although
+    other processes hold the streams open.
 
     The caller owns all of it and closes it.
     """
 
     def __init__(self, connection: _socket.socket, *, stdin: int | None = None, stdout: Sink = None, stderr: Sink = None,
-                 detach_keys: bytes = b"", early: bytes = b"") -> None:
+                 keys: DetachKeys | None = None) -> None:
         self.connection = connection
         self.stdin = stdin
         self.outputs = {STDOUT: Output(stdout), STDERR: Output(stderr)}
-        self.keys = DetachKeys(detach_keys)
+        self.keys = keys
         self.signals: SignalPipe | None = None
         self.on_signal: Callable[[int], None] | None = None
-        self.cancel = -1
         self.process = -1
         self.has_ended: Callable[[], bool] | None = None
         self._to_send = b""
-        self._input_over = stdin is None and not early
+        self._input_over = stdin is None
         self._detaching = False
-        if early:
-            self._take_input(early)
-            self._input_over = stdin is None
 
     def run(self) -> str:
-        """ENDED, DETACHED or CANCELLED. OSError where a stream of the caller's fails, BrokenPipeError among them."""
+        """ENDED or DETACHED. OSError where a stream of the caller's fails, BrokenPipeError among them."""
         self.connection.setblocking(False)
         while True:
             if self._detaching and not self._to_send:
                 return DETACHED
             ready = self._wait()
-            if self.cancel in ready:
-                return CANCELLED
             if self.signals is not None and self.signals.fd in ready:
                 for number in self.signals.read():
                     if self.on_signal is not None:
@@ -225,7 +157,7 @@ class Copy:
         for output in self.outputs.values():
             if output.pending:
                 events[output.fd] = events.get(output.fd, 0) | select.POLLOUT
-        for fd in (self.cancel, self.process, self.signals.fd if self.signals is not None else -1):
+        for fd in (self.process, self.signals.fd if self.signals is not None else -1):
             if fd >= 0:
                 events[fd] = events.get(fd, 0) | select.POLLIN
         for fd, mask in events.items():
@@ -278,13 +210,13 @@ class Copy:
         if data:
             self._take_input(data)
         else:
-            self._to_send = self.keys.rest()
+            self._to_send = self.keys.rest() if self.keys is not None else b""
             self._input_over = True
             if not self._to_send:
                 self._close_input()
 
     def _take_input(self, data: bytes) -> None:
-        passed, detach = self.keys.feed(data)
+        passed, detach = self.keys.feed(data) if self.keys is not None else (data, False)
         self._to_send += passed
         if detach:
             self._detaching = self._input_over = True
@@ -316,7 +248,7 @@ class Output:
         self._function = sink if callable(sink) else None
         self.fd = -1 if sink is None or callable(sink) else sink
         self.pending = b""
-        if self.fd >= 0 and not is_open(self.fd):
+        if self.fd >= 0 and not files.is_open(self.fd):
             self.fd = -1                     # closed by whoever started us: as if it were /dev/null
         self._may_block = self.fd >= 0 and not stat.S_ISREG(os.fstat(self.fd).st_mode)
 
@@ -350,15 +282,6 @@ class Output:
                 return
 
 
-def is_open(fd: int) -> bool:
-    """Whether this process has such a descriptor."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
 def _readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -371,7 +294,7 @@ def _writable(fd: int) -> bool:
     return bool(poll.poll(0))
 
 
-# --- signals and terminals --------------------------------------------------------------------------------------------
+# --- signals ----------------------------------------------------------------------------------------------------------
 
 
 class SignalPipe:
@@ -413,44 +336,6 @@ def _nothing(number: int, frame: object) -> None:
     """Python writes the signal's number into the pipe; there is nothing else to do."""
 
 
-class RawTerminal:
-    """A terminal that passes every key on at once, while it is entered. A descriptor that is no terminal stays as it is."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._before: list[Any] | None = None
-
-    def __enter__(self) -> Self:
-        if os.isatty(self.fd):
-            import termios
-
-            self._before = termios.tcgetattr(self.fd)
-            raw: list[Any] = [part[:] if isinstance(part, list) else part for part in self._before]
-            raw[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
-                        | termios.ICRNL | termios.IXON)
-            raw[1] &= ~termios.OPOST
-            raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-            raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-            raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
-            termios.tcsetattr(self.fd, termios.TCSANOW, raw)     # what was typed ahead is kept
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._before is not None:
-            import termios
-
-            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
-
-
-def window_size(fd: int) -> tuple[int, int] | None:
-    """Rows and columns of a terminal; None where there is none."""
-    try:
-        size = os.get_terminal_size(fd)
-    except OSError:
-        return None
-    return (size.lines, size.columns) if size.lines and size.columns else None
-
-
 # --- attaching --------------------------------------------------------------------------------------------------------
 
 
@@ -463,24 +348,33 @@ def attach(bundle: str, *, terminal: bool, stdin: int | None, stdout: Sink, stde
     returns the pidfd of the container's process, which the caller closes (otherwise ``process``). ``kill`` gets the number of
     each signal for the container; None passes none on. A terminal's size is passed on at once and whenever it changes.
     """
-    keys = parse_detach_keys(detach_keys)        # a wrong sequence is told also where nothing is typed
-    if not terminal:
-        keys = b""
-    size_fd = next((fd for fd in (stdin, stdout) if isinstance(fd, int) and window_size(fd)), -1) if terminal else -1
+    keys, size_fd = None, -1
+    if terminal or detach_keys != DEFAULT_DETACH_KEYS:
+        from podling.runtime import terminals
+
+        sequence = terminals.parse_detach_keys(detach_keys)      # a wrong one is told also where nothing is typed
+        if terminal:
+            keys = terminals.DetachKeys(sequence)
+            size_fd = next((fd for fd in (stdin, stdout) if isinstance(fd, int) and terminals.window_size(fd)), -1)
     if start is not None and not os.path.exists(f"{bundle}/attach"):
         # Log driver passthrough: the container has the very streams of this process, and conmon none to attach to.
         with SignalPipe(_caught(-1, kill)) as signals:
             return _watch(signals, _on_signal(bundle, -1, kill), start())
     connection = connect(bundle)
+    copy = Copy(connection, stdin=stdin, stdout=stdout, stderr=stderr, keys=keys)
+    copy.on_signal, copy.has_ended = _on_signal(bundle, size_fd, kill), has_ended
+
+    def converse() -> str:
+        _pass_size(bundle, size_fd)
+        copy.process = start() if start is not None else process
+        return copy.run()
+
     try:
-        with SignalPipe(_caught(size_fd, kill)) as signals, _terminal(stdin if terminal else None):
-            _pass_size(bundle, size_fd)
-            copy = Copy(connection, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys)
-            copy.signals = signals
-            copy.on_signal = _on_signal(bundle, size_fd, kill)
-            copy.process = start() if start is not None else process
-            copy.has_ended = has_ended
-            return copy.run()
+        with SignalPipe(_caught(size_fd, kill)) as copy.signals:
+            if not terminal or stdin is None:
+                return converse()
+            with terminals.RawTerminal(stdin):
+                return converse()
     finally:
         connection.close()
 
@@ -498,10 +392,6 @@ def _watch(signals: SignalPipe, on_signal: Callable[[int], None], process: int) 
             return ENDED
 
 
-def _terminal(fd: int | None) -> RawTerminal:
-    return RawTerminal(-1 if fd is None else fd)
-
-
 def _caught(size_fd: int, kill: Callable[[int], None] | None) -> list[str]:
     names = list(PROXIED) if kill is not None else []
     if size_fd >= 0 and "SIGWINCH" not in names:
@@ -510,7 +400,11 @@ def _caught(size_fd: int, kill: Callable[[int], None] | None) -> list[str]:
 
 
 def _pass_size(bundle: str, size_fd: int) -> None:
-    size = window_size(size_fd) if size_fd >= 0 else None
+    if size_fd < 0:
+        return
+    from podling.runtime.terminals import window_size
+
+    size = window_size(size_fd)
     if size is not None:
         resize(bundle, *size)
 

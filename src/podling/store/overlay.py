@@ -13,7 +13,7 @@ import errno
 import os
 
 from podling.errors import InvalidArgument, PodlingError
-from podling.linux import mounts, process
+from podling.linux import mounts
 from podling.linux.files import aside, make_directories, read_bytes, remove_tree, unique_name, write_atomic
 from podling.linux.locks import Lock
 from podling.record import Record
@@ -169,6 +169,8 @@ class ContainerFilesystems:
 
     def _run_program(self, merged: str, lowers: Sequence[str], upper: Sequence[str]) -> None:
         """An overlay by fuse-overlayfs, which stays as a process of its own until it is unmounted."""
+        from podling.linux import process
+
         words = [word for word in self._options if word in ("nodev", "nosuid", "noexec", "noatime")]
         text = ",".join((*words, "lowerdir=" + ":".join(map(escape, lowers)), *upper))
         done = process.run([self.mount_program, "-o", text, merged], check=False, timeout=60)

@@ -9,43 +9,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from podling.errors import InvalidArgument, WrongState
+from podling.errors import WrongState
 from podling.runtime import streams
+from podling.runtime.terminals import DetachKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.mark.parametrize(("text", "keys"), [
-    ("", b""), ("ctrl-p,ctrl-q", b"\x10\x11"), ("a", b"a"), ("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_", b"\0\x1b\x1c\x1d\x1e\x1f"),
-    ("ctrl-x,x", b"\x18x"), ("CTRL-a", b"\x01")])
-def test_detach_keys(text: str, keys: bytes) -> None:
-    assert streams.parse_detach_keys(text) == keys
-
-
-@pytest.mark.parametrize("text", ["ctrl-", "ctrl-1", "ctrl-ab", "ab", "a,,b", "é"])
-def test_broken_detach_keys(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="invalid detach keys"):
-        streams.parse_detach_keys(text)
-
-
-@given(st.lists(st.binary(max_size=6).map(lambda data: data.replace(b"c", b"a"))), st.sampled_from([b"ab", b"aa", b"aab", b"x"]))
-def test_keys_are_found_in_any_pieces(pieces: list[bytes], keys: bytes) -> None:
-    finder = streams.DetachKeys(keys)
-    passed, whole, found = b"", b"".join(pieces), False
-    for piece in pieces:
-        data, found = finder.feed(piece)
-        passed += data
-        if found:
-            break
-    if not found:
-        passed += finder.rest()
-    assert found is (keys in whole)
-    assert passed == (whole[:whole.index(keys)] if found else whole)
 
 
 class Ends:
@@ -89,11 +60,11 @@ def test_input_is_sent_and_its_end_is_told(ends: Ends) -> None:
     read, write = ends.pipe()
     os.write(write, b"hello")
     ends.shut(write)
-    copy = streams.Copy(ends.ours, stdin=read, early=b"early ")
+    copy = streams.Copy(ends.ours, stdin=read)
     result: list[str] = []
     thread = threading.Thread(target=lambda: result.append(copy.run()))
     thread.start()
-    assert b"".join(iter(lambda: ends.theirs.recv(100), b"")) == b"early hello"
+    assert b"".join(iter(lambda: ends.theirs.recv(100), b"")) == b"hello"
     ends.theirs.send(b"\x02bye")
     ends.theirs.close()
     thread.join(5)
@@ -114,7 +85,7 @@ def test_without_input_the_containers_stays_open(ends: Ends) -> None:
 def test_detaching_sends_what_came_before(ends: Ends) -> None:
     read, write = ends.pipe()
     os.write(write, b"before\x10\x11after")
-    copy = streams.Copy(ends.ours, stdin=read, detach_keys=b"\x10\x11")
+    copy = streams.Copy(ends.ours, stdin=read, keys=DetachKeys(b"\x10\x11"))
     assert copy.run() == streams.DETACHED
     assert ends.theirs.recv(100) == b"before"
 
@@ -145,14 +116,6 @@ def test_reader_that_left_is_an_error(ends: Ends) -> None:
     ends.theirs.send(b"\x02x")
     with pytest.raises(BrokenPipeError):
         streams.Copy(ends.ours, stdout=write).run()
-
-
-def test_it_can_be_cancelled(ends: Ends) -> None:
-    read, write = ends.pipe()
-    os.write(write, b"x")
-    copy = streams.Copy(ends.ours)
-    copy.cancel = read
-    assert copy.run() == streams.CANCELLED
 
 
 def test_it_ends_with_the_process_although_others_hold_the_streams(ends: Ends) -> None:

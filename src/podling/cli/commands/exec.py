@@ -7,7 +7,6 @@ import time
 from podling import log
 from podling.cli.commands.selecting import LATEST, one
 from podling.cli.flags import Command, Flag
-from podling.engine.descriptors import take_descriptors
 from podling.engine.exec import execute, execute_detached
 from podling.engine.options import ExecOptions
 from podling.errors import InvalidArgument, InvalidDetachKeys, NoSuchContainer, PodlingError, WrongState, explain
@@ -25,7 +24,10 @@ _NO_SESSION = 255                                # Podman's exit code where no s
 
 def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
     """Run a command in a running container; its exit code, or the session's id at once with ``--detach``."""
-    said["preserve_fds"] = take_descriptors(said.get("preserve_fds", 0), said.pop("preserve_fd", ()))
+    if said.get("preserve_fds") or said.get("preserve_fd"):
+        from podling.engine.descriptors import take_descriptors
+
+        said["preserve_fds"] = take_descriptors(said.get("preserve_fds", 0), said.pop("preserve_fd", ()))
     if said.get("wait"):
         wait_for_start(context, said, args)
     container, command = one(context, said, args, no_name="exec requires the name or ID of a container or the --latest flag")

@@ -9,7 +9,6 @@ from podling.cli.commands.container_flags import COMMON, RUN_ONLY
 from podling.cli.commands.container_options import create_options
 from podling.cli.flags import Command
 from podling.engine.create import create as create_container
-from podling.engine.descriptors import take_descriptors
 from podling.engine.options import RunOptions
 from podling.errors import InvalidDetachKeys
 
@@ -34,7 +33,10 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
     """Make a container and run it; its exit code, or its id at once with ``--detach``."""
     from podling.engine.attach import run as run_container
 
-    said["preserve_fds"] = take_descriptors(said.get("preserve_fds", 0), said.pop("preserve_fd", ()))
+    if said.get("preserve_fds") or said.get("preserve_fd"):
+        from podling.engine.descriptors import take_descriptors
+
+        said["preserve_fds"] = take_descriptors(said.get("preserve_fds", 0), said.pop("preserve_fd", ()))
     options = RunOptions(**{name: said.pop(name) for name in _RUN_OPTIONS if name in said})
     if said.get("terminal") and said.get("stdin_open") and not options.detach and not os.isatty(0):
         log.warning("The input device is not a TTY. The --tty and --interactive flags might not work properly")

@@ -1,6 +1,6 @@
 """The only door to the programs that make and watch containers: conmon, crun and runc.
 
-    choose_runtime      which OCI runtime works here, and why
+    runtimes            which OCI runtime works here, and why; a module of its own
     create, start       a container in the runtime, with a conmon that watches it
     kill, pause, ...    what the runtime does with a running one
     execute             one more process in it, a module of its own
@@ -17,7 +17,6 @@ from podling.runtime.monitor import notify
 from podling.runtime.monitor.conmon import Created, Ended, create, destroy, find_conmon, wait_exit
 from podling.runtime.monitor.exits import Attended, exit_command
 from podling.runtime.monitor.oci import RuntimeFailed, kill, pause, resume, start, state, update
-from podling.runtime.monitor.runtimes import Runtime, choose_runtime, runtime_version
 
-__all__ = ["Attended", "Created", "Ended", "Runtime", "RuntimeFailed", "choose_runtime", "create", "destroy", "exit_command",
-           "find_conmon", "kill", "notify", "pause", "resume", "runtime_version", "start", "state", "update", "wait_exit"]
+__all__ = ["Attended", "Created", "Ended", "RuntimeFailed", "create", "destroy", "exit_command",
+           "find_conmon", "kill", "notify", "pause", "resume", "start", "state", "update", "wait_exit"]
