@@ -185,6 +185,27 @@ def test_firewalld_is_told_of_subnets_once(ready: World) -> None:
     ready.assert_nothing_left()
 
 
+def test_no_port_is_published_where_firewalld_forwards_alone(ready: World) -> None:
+    ready.run("sh", "-ec", "mkdir -p /run/fake; cat >/run/fake/busctl; chmod 755 /run/fake/busctl; : >/run/fake/sources; "
+              "cp -a /etc /run/etc; mkdir -p /run/etc/firewalld; mount --bind /run/etc /etc; nft add table inet firewalld",
+              stdin=BUSCTL.encode())
+    settings = ready.path("/etc/firewalld/firewalld.conf")
+    publish = ("podling", "run", "--rm", "-p", "8081:80", "bb", "true")
+    env = {"PATH": f"/run/fake:{ready.env['PATH']}"}
+    settings.write_text("# StrictForwardPorts=yes\nDefaultZone=public\nStrictForwardPorts = yes\n", encoding="ascii")
+    refused = ready.run(*publish, check=False, env=env)
+    assert (refused.returncode, "firewalld StrictForwardPorts enabled" in refused.stderr) == (125, True), refused.stderr
+    assert "--add-forward-port" in refused.stderr
+    ready.run("podling", "run", "--rm", "bb", "true", env=env)
+    settings.write_text("# StrictForwardPorts=yes\nStrictForwardPorts=no\n", encoding="ascii")
+    ready.run(*publish, env=env)
+    settings.write_text("StrictForwardPorts=yes\n", encoding="ascii")
+    ready.run("nft", "delete", "table", "inet", "firewalld")          # it does not run
+    ready.run(*publish, env=env)
+    ready.run("umount", "/etc")
+    ready.assert_nothing_left()
+
+
 def test_addresses_of_podmans_containers_are_given_to_nobody(ready: World, busybox: Path) -> None:
     """Both engines are on the default network: each has leases of its own."""
     ready.podman("load", "-q", "-i", str(busybox))

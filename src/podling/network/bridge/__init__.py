@@ -50,6 +50,8 @@ def begin(config: ContainerConfig, joined: Iterable[Joined], netns: str, ports: 
 
     ``ports`` lead to the first network. ``servers``: whom the name server asks where the user named nobody.
     """
+    if ports and conf.firewall_driver != "none":
+        firewalld.check_ports()
     statuses = {}
     for at, each in enumerate(joined):
         names_at = links.names_at(each.network)
