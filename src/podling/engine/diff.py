@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from podling.model import Container, Image
 
 _KIND, _DIR, _CHR = 0o170000, 0o040000, 0o020000
-# Mount points and files that the engine puts into every container, as Podman leaves them out.
+# Mount points and files that the engine puts into every container, and so into what is committed of it. Podman leaves them out, too.
 _ENGINE_PATHS = frozenset(("/dev", "/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf", "/proc", "/run", "/run/.containerenv",
                            "/run/notify", "/run/secrets", "/sys"))
 
@@ -39,11 +39,11 @@ def diff(engine: Engine, name: str, other: str = "", *, kind: str = "all") -> li
     if other:
         base = _find(engine, other, kind)
         owners = {**_owners(engine, base), **_owners(engine, subject)}
-        return _sorted(_between(_stack(engine, base), _stack(engine, subject), owners), ())
+        return _sorted(_with_parents(_between(_stack(engine, base), _stack(engine, subject), owners)))
     upper, lowers = _parts(engine, subject)
     if engine.filesystems.driver == "vfs" and subject[0] is not None:
-        return _sorted(_between(lowers, upper, _owners(engine, subject)), _ENGINE_PATHS)
-    return _sorted(_layer_changes(upper[0], lowers) if upper else (), _ENGINE_PATHS if subject[0] is not None else ())
+        return _sorted(_with_parents(_between(lowers, upper, _owners(engine, subject))))
+    return _sorted(_layer_changes(upper[0], lowers) if upper else ())
 
 
 Subject = tuple["Container | None", "Image | None"]
@@ -90,8 +90,8 @@ def _owners(engine: Engine, subject: Subject) -> dict[str, Translation]:
     return {engine.filesystems.directory(container.id) + "/": ids} if container is not None and ids is not None else {}
 
 
-def _sorted(changes: Iterator[Change] | Sequence[Change], without: Sequence[str] | frozenset[str]) -> list[Change]:
-    return sorted((change for change in changes if change.path not in without), key=lambda change: change.path)
+def _sorted(changes: Iterator[Change] | Sequence[Change]) -> list[Change]:
+    return sorted((change for change in changes if change.path not in _ENGINE_PATHS), key=lambda change: change.path)
 
 
 # --- one layer over others --------------------------------------------------------------------------------------------
@@ -162,6 +162,15 @@ def _between(base: Sequence[str], now: Sequence[str], owners: Mapping[str, Trans
                 yield Change(kind="C", path=inner)
             if is_directory:
                 todo.append((inner, known if known and os.path.isdir(known[0]) and not os.path.islink(known[0]) else [], parts))
+
+
+def _with_parents(changes: Iterator[Change]) -> list[Change]:
+    """The changes, and as changed each directory that both trees have and in which something is another, as Podman says it."""
+    found = {change.path: change for change in changes}
+    for path in list(found):
+        while path := path.rpartition("/")[0]:
+            found.setdefault(path, Change(kind="C", path=path))
+    return list(found.values())
 
 
 def _differs(old: os.stat_result, new: os.stat_result) -> bool:
