@@ -61,12 +61,18 @@ class Image(Record):
     id: str                                  # hex digest of the configuration
     digest: str                              # of the manifest it was stored with
     names: tuple[str, ...] = ()              # fully qualified, with tag
+    digest_names: tuple[str, ...] = ()       # "docker.io/library/nginx@sha256:...", where it was asked for by digest
     repo_digests: tuple[str, ...] = ()       # "docker.io/library/nginx@sha256:..."
     media_type: str = ""                     # of the manifest
     created: int = 0
     size: int = 0                            # unpacked layers
     read_only: bool = False                  # lives in an additional store
     store: str = ""                          # path of that store
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """What keeps it from dangling."""
+        return self.names + self.digest_names
 
 
 # --- containers -------------------------------------------------------------------------------------------------------

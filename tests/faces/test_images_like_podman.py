@@ -63,6 +63,11 @@ QUESTIONS = (
     "untag bb nope",
     "rmi nope",
     "rmi -i nope",
+    "rmi -f nope",
+    "rmi -f nope nope2",
+    "image prune",
+    "network prune",
+    "system prune",
     "rmi",
     "rmi -a x",
     "rmi bb quay.io/x/y docker.io/library/bb:v2",
@@ -89,6 +94,7 @@ QUESTIONS = (
 # What is ours on purpose: other words, or more of them.
 OTHER_WORDS = {
     "rmi bb quay.io/x/y docker.io/library/bb:v2", "pull docker-archive:/run/nope.tar", "images --sort foo", "tag bb A",
+    "image prune", "network prune", "system prune",
 }
 
 

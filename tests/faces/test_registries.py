@@ -125,8 +125,77 @@ def test_an_image_by_digest_has_no_tag(world: World) -> None:
         digest = Path("/run/digest").read_text(encoding="ascii")
         podling("rmi", "-f", "bb")
         podling("pull", "-q", "--tls-verify=false", f"{registry.host}/bb@{digest}")
-        assert shown("images", "--format", "{{.Repository}}:{{.Tag}}") == ["<none>:<none>"]
+        assert shown("images", "--format", "{{.Repository}}:{{.Tag}} {{.Dangling}}") == [f"{registry.host}/bb:<none> false"]
+        assert shown("image", "inspect", "--format", "{{.RepoTags}}{{.NamesHistory}}", f"{registry.host}/bb@{digest}") == [
+            f"[][{registry.host}/bb@{digest}]"]
+        assert shown("image", "prune", "-f") == []
         podling("image", "exists", f"{registry.host}/bb@{digest}")
+
+    with_registry(world, story)
+
+
+def test_a_digest_is_a_name_that_keeps_an_image(world: World) -> None:
+    def story(registry: RunningRegistry) -> None:
+        name = f"{registry.host}/bb"
+        podling("push", "-q", "--tls-verify=false", "--digestfile", "/run/digest", "bb", f"{name}:1")
+        digest = Path("/run/digest").read_text(encoding="ascii")
+        podling("rmi", "-f", "bb")
+        podling("pull", "-q", "--tls-verify=false", f"{name}@{digest}")
+        podling("pull", "-q", "--tls-verify=false", f"{name}:1")
+        assert shown("images", "--format", "{{.Repository}}:{{.Tag}}") == [f"{name}:1"]
+        assert shown("rmi", f"{name}:1") == [f"Untagged: {name}:1"]
+        assert shown("images", "--format", "{{.Repository}}:{{.Tag}}") == [f"{name}:<none>"]
+        removed = shown("rmi", f"{name}@{digest}")
+        assert removed[0] == f"Untagged: {name}@{digest}"
+        assert len(removed) == 2
+        assert shown("images", "-q") == []
+
+    with_registry(world, story)
+
+
+def test_a_push_without_a_registry_goes_to_docker_hub(world: World) -> None:
+    """Wherever short names are searched, and whatever registry ``localhost`` may be."""
+    def story(registry: RunningRegistry) -> None:
+        Path("/etc/containers/registries.conf").write_text(
+            f'unqualified-search-registries = ["{registry.host}"]\n[[registry]]\nlocation = "docker.io"\nblocked = true\n',
+            encoding="ascii")
+        podling("tag", "bb", "me/bb", f"{registry.host}/own/tool:1")
+        for argv in (("bb",), ("me/bb",), ("bb", "me/bb"), ("bb", "docker://me/bb")):
+            refused = podling("push", "--tls-verify=false", *argv, check=False)
+            assert "registry docker.io is blocked" in refused.stderr
+        podling("push", "-q", "--tls-verify=false", "own/tool:1")
+        assert len(registry.requests("PUT", "/own/tool/manifests/1")) == 1
+
+    with_registry(world, story)
+
+
+def test_a_short_name_s_way_is_told(world: World) -> None:
+    def story(registry: RunningRegistry) -> None:
+        podling("push", "-q", "--tls-verify=false", "bb", f"{registry.host}/tool")
+        conf = Path("/etc/containers/registries.conf")
+        conf.write_text(f'unqualified-search-registries = ["{registry.host}"]\n[aliases]\n"kit" = "{registry.host}/tool"\n',
+                        encoding="ascii")
+        told = podling("pull", "--tls-verify=false", "tool").stderr.splitlines()
+        assert told[:2] == [f'Resolving "tool" using unqualified-search registries ({conf})',
+                            f"Trying to pull {registry.host}/tool:latest..."]
+        told = podling("pull", "--tls-verify=false", "kit").stderr.splitlines()
+        assert told[:2] == [f'Resolved "kit" as an alias ({conf})', f"Trying to pull {registry.host}/tool:latest..."]
+        conf.unlink()
+        told = podling("pull", "--retry=0", "--tls-verify=false", "nosuch", check=False).stderr.splitlines()
+        assert told[0] == 'Resolving "nosuch" using docker.io, because no registries.conf names registries to search'
+
+    with_registry(world, story)
+
+
+def test_a_login_file_that_is_not_there_is_an_error(world: World) -> None:
+    def story(registry: RunningRegistry) -> None:
+        for argv in (("pull", f"{registry.host}/bb"), ("push", "bb", f"{registry.host}/bb"), ("search", f"{registry.host}/b"),
+                     ("logout", registry.host), ("logout", "--all")):
+            tls = ["--tls-verify=false"] if argv[0] != "logout" else []
+            refused = podling(argv[0], *tls, "--authfile", "/run/nope.json", *argv[1:], check=False)
+            assert refused.returncode == 125, argv
+            assert "Error: credential file is not accessible: stat /run/nope.json: no such file or directory" in refused.stderr
+        assert registry.requests() == []
 
     with_registry(world, story)
 

@@ -64,26 +64,35 @@ class RawMode:
             self._saved = None
 
 
-def read_line(fd: int = 0) -> str:
-    """One line from the descriptor, without its newline; what is there at the end of the input otherwise."""
+def read_line(fd: int = 0) -> str | None:
+    """One line from the descriptor, without its newline; what is there at the end of the input otherwise, None for nothing."""
     data = bytearray()
     while True:
         byte = os.read(fd, 1)
+        if byte == b"" and not data:
+            return None
         if byte in (b"", b"\n"):
             return data.decode("utf-8", "surrogateescape").removesuffix("\r")
         data += byte
 
 
 def ask(err: Writer, question: str, *, fd: int = 0) -> str:
-    """The user's answer to a question."""
+    """The user's answer to a question; "" where nobody answers."""
     err.write(question)
     err.flush()
-    return read_line(fd)
+    return read_line(fd) or ""
 
 
 def confirm(err: Writer, question: str, *, fd: int = 0) -> bool:
-    """Whether the user answers yes; the question should end in ``[y/N] ``."""
-    return ask(err, question, fd=fd).strip().lower() in ("y", "yes")
+    """Whether the user answers yes; the question should end in ``[y/N] ``. InvalidArgument where the input ends before an answer."""
+    err.write(question)
+    err.flush()
+    answer = read_line(fd)
+    if answer is None:
+        err.line()
+        err.flush()
+        raise InvalidArgument("reading the answer: EOF", hint="where nobody is there to answer, use --force")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def ask_password(err: Writer, question: str, *, fd: int = 0) -> str:
@@ -100,7 +109,7 @@ def ask_password(err: Writer, question: str, *, fd: int = 0) -> str:
     hidden[3] &= ~termios.ECHO
     try:
         termios.tcsetattr(fd, termios.TCSAFLUSH, hidden)
-        return read_line(fd)
+        return read_line(fd) or ""
     finally:
         termios.tcsetattr(fd, termios.TCSAFLUSH, saved)
         err.line()

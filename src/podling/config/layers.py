@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VENDOR = "/usr/share/containers"
 ADMINISTRATOR = "/etc/containers"
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 _FRESH = 2_000_000_000  # ns: a file written this recently may be written again without its time changing
 
 

@@ -60,6 +60,7 @@ class RegistriesConf(Record):
     aliases: dict[str, str] = {}             # short name -> qualified name, both without tag
     registries: tuple[Registry, ...] = ()
     credential_helpers: tuple[str, ...] = (AUTH_FILES,)
+    origins: dict[str, str] = {}             # short name of an alias, "" for ``search`` -> the file that says so
 
     def candidates(self, name: str, *, can_ask: bool = False) -> list[str]:
         """The qualified names that a name may stand for, the likeliest first; a qualified name stands for itself.
@@ -81,6 +82,17 @@ class RegistriesConf(Record):
             raise InvalidArgument(f'short-name "{name}": short-name resolution enforced but cannot prompt without a TTY',
                                   hint=f"Name the registry, for example {search[0]}/{name}")
         return [str(wanted.qualified(registry)) for registry in search]
+
+    def way(self, name: str) -> str:
+        """How :meth:`candidates` come from a short name, for the user; "" for one that is qualified."""
+        wanted = reference.parse(name)
+        if not wanted.is_short:
+            return ""
+        if self.alias(wanted) is not None:
+            return f'Resolved "{wanted.name}" as an alias ({self.origins[wanted.name]})'
+        if self.search is None:
+            return f'Resolving "{wanted.name}" using {DEFAULT_SEARCH[0]}, because no registries.conf names registries to search'
+        return f'Resolving "{wanted.name}" using unqualified-search registries ({self.origins[""]})'
 
     def alias(self, short: Reference) -> Reference | None:
         """The qualified reference that an alias gives a short one; None where there is none."""
@@ -177,9 +189,11 @@ def merge(tables: Iterable[tuple[str, dict[str, Any]]]) -> RegistriesConf:
     conf = RegistriesConf()
     registries: dict[str, Registry] = {}
     aliases: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for path, table in tables:
         _refuse_version_1(path, table)
         if "unqualified-search-registries" in table:
+            origins[""] = path
             conf = conf.replace(search=tuple(_texts(path, table, "unqualified-search-registries")))
         if table.get("short-name-mode"):
             conf = conf.replace(short_name_mode=_one_of(path, table, "short-name-mode", MODES))
@@ -189,7 +203,8 @@ def merge(tables: Iterable[tuple[str, dict[str, Any]]]) -> RegistriesConf:
             registry = _registry(path, entry)
             registries[registry.prefix] = registry
         _add_aliases(path, table, aliases)
-    return conf.replace(registries=tuple(registries.values()), aliases=aliases)
+        origins.update(dict.fromkeys(table.get("aliases") or (), path))
+    return conf.replace(registries=tuple(registries.values()), aliases=aliases, origins=origins)
 
 
 def _refuse_version_1(path: str, table: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def inspect_image(engine: Engine, image: Image) -> Struct:
         "ManifestType": image.media_type, "User": config.get("User") or "",
         "History": [Struct({key: entry[key] for key in ("created", "created_by", "author", "comment", "empty_layer")
                             if entry.get(key)}) for entry in history],
-        "NamesHistory": or_null(list(image.names)),
+        "NamesHistory": or_null(list(image.all_names)),
     })
     if config.get("Healthcheck"):
         found["HealthCheck"] = Struct(config["Healthcheck"])

@@ -54,7 +54,7 @@ def list_images(engine: Engine, filters: dict[str, tuple[str, ...]], *, name: st
     Images without a name that others were built on are left out, unless ``every``, or filters ask for them.
     """
     images = engine.images.list()
-    if not every and "intermediate" not in filters and not all(image.names for image in images):
+    if not every and "intermediate" not in filters and not all(image.all_names for image in images):
         hidden = intermediates(engine)
         images = [image for image in images if image.id not in hidden]
     wanted = {**filters, "reference": (*filters.get("reference", ()), name)} if name else filters
@@ -71,8 +71,8 @@ def intermediates(engine: Engine) -> set[str]:
 
 
 def sort_images(listed: list[ListedImage], key: str) -> list[tuple[ListedImage, str]]:
-    """(image, one of its names) for each name, "" for an image without, sorted as ``images --sort`` says."""
-    pairs = [(item, name) for item in listed for name in item.image.names or ("",)]
+    """(image, one of its names) for each with a tag, else each by digest, "" for an image without; sorted as ``images --sort`` says."""
+    pairs = [(item, name) for item in listed for name in item.image.names or item.image.digest_names or ("",)]
     keys: dict[str, Callable[[tuple[ListedImage, str]], Any]] = {
         "created": lambda pair: -pair[0].image.created,
         "id": lambda pair: pair[0].image.id,
@@ -87,9 +87,10 @@ def sort_images(listed: list[ListedImage], key: str) -> list[tuple[ListedImage, 
 
 def split_name(name: str) -> tuple[str, str]:
     """(repository, tag) of a full name, ``<none>`` where there is none."""
-    colon = name.rfind(":")
     if not name:
         return "<none>", "<none>"
+    name, at, _ = name.partition("@")
+    colon = name.rfind(":") if not at else -1
     return (name[:colon], name[colon + 1:]) if colon > name.rfind("/") else (name, "<none>")
 
 
@@ -101,7 +102,7 @@ def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Im
     match name:
         case "dangling":
             dangling = truth(name, values)
-            return lambda image: (not image.names) in dangling
+            return lambda image: (not image.all_names) in dangling
         case "readonly":
             read_only = truth(name, values)
             return lambda image: image.read_only in read_only

@@ -54,7 +54,7 @@ def untag(engine: Engine, name: str, names: tuple[str, ...] = ()) -> None:
     """Take names from the image, without any all of them; the image stays. NotFound where it has one not."""
     image = engine.images.resolve(name)
     if not names:
-        engine.images.untag(image, image.names)
+        engine.images.untag(image, image.all_names)
         return
     wanted = []
     for text in names:
@@ -82,15 +82,15 @@ class RemovedImages(Record):
 def remove(engine: Engine, name: str, options: RemoveImageOptions) -> RemovedImages:
     """Take this name from its image; with the last one the image goes. By id it goes if it has one name, or by ``force``.
 
-    InUse where a container needs it, unless ``force``: then the container goes as well. NoSuchImage, unless ``ignore``.
+    InUse where a container needs it, unless ``force``: then the container goes as well. NoSuchImage, unless ``ignore`` or ``force``.
     """
     try:
         image = engine.images.resolve(name)
     except NoSuchImage:
-        if options.ignore:
+        if options.ignore or options.force:
             return RemovedImages()
         raise
-    if len(image.names) > 1:
+    if len(image.all_names) > 1:
         by_id, by_digest = is_id_prefix(name) and image.id.startswith(name), name.startswith("sha256:")
         if not (by_id or by_digest):
             used = _name_meant(engine, image, name)
@@ -99,7 +99,7 @@ def remove(engine: Engine, name: str, options: RemoveImageOptions) -> RemovedIma
         if not options.force:
             how = "ID" if by_id else "digest"
             raise WrongState(f'unable to delete image "{image.id}" by {how} with more than one tag '
-                             f"([{' '.join(image.names)}]): please force removal",
+                             f"([{' '.join(image.all_names)}]): please force removal",
                              hint="remove its names one by one, or use --force")
     return remove_image(engine, image, force=options.force, prune_parents=options.prune)
 
@@ -107,11 +107,11 @@ def remove(engine: Engine, name: str, options: RemoveImageOptions) -> RemovedIma
 def _name_meant(engine: Engine, image: Image, text: str) -> str:
     """Which of the image's names a text means."""
     meant = engine.images.name_for(image, text)
-    if meant in image.names:
+    if meant in image.all_names:
         return meant
     if parse(text).digest:                       # no name of its own: which of the names would go is not said
-        raise NotFound(f"{meant}: tag not known", hint=f"remove its names one by one: {' '.join(image.names)}")
-    return image.names[0]
+        raise NotFound(f"{meant}: tag not known", hint=f"remove its names one by one: {' '.join(image.all_names)}")
+    return image.all_names[0]
 
 
 def remove_image(engine: Engine, image: Image, *, force: bool, prune_parents: bool = True) -> RemovedImages:
@@ -128,14 +128,14 @@ def remove_image(engine: Engine, image: Image, *, force: bool, prune_parents: bo
     deleted = [image.id]
     while parent:
         orphan, parent = engine.images.get(parent), ancestry.nameless_parent(engine.database, parent)
-        if orphan.names or engine.images.containers_using(orphan.id) or ancestry.children(engine.database, orphan.id):
+        if orphan.all_names or engine.images.containers_using(orphan.id) or ancestry.children(engine.database, orphan.id):
             break
         try:
             engine.images.remove(orphan)
         except (InUse, NoSuchImage):
             break
         deleted.append(orphan.id)
-    return RemovedImages(untagged=image.names, deleted=tuple(deleted))
+    return RemovedImages(untagged=image.all_names, deleted=tuple(deleted))
 
 
 def _release_mount(engine: Engine, image: Image, *, force: bool) -> None:

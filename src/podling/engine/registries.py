@@ -85,7 +85,15 @@ def credentials(name: str, options: RegistryOptions) -> Credentials | None:
         if not colon:
             raise InvalidArgument("credentials must be given as USERNAME:PASSWORD")
         return auth.Credentials(username=username, password=password, source="--creds")
+    check_authfile(options.authfile or "")
     return auth.find(auth_files(options.authfile or ""), name)
+
+
+def check_authfile(path: str) -> None:
+    """InvalidArgument where the file that ``--authfile`` names ("": none is named) is not there: nobody means no login by that."""
+    if path and not os.path.exists(path):
+        raise InvalidArgument(f"credential file is not accessible: stat {path}: no such file or directory",
+                              hint=f"podling login --authfile {path} makes it")
 
 
 def key_of(registry: str) -> str:
@@ -118,6 +126,8 @@ def check_login(options: LoginOptions, login: Credentials) -> None:
     client = _client(options, login)
     try:
         client.check_login()
+    except Unauthorized as error:
+        raise Unauthorized(error.message) from None      # the registry's own words come with the advice to log in
     finally:
         client.close()
 
@@ -127,11 +137,13 @@ def _client(options: LoginOptions, login: Credentials) -> Registry:
 
     libraries.add_site_packages()
     from podling.image.registry.client import Registry
+    from podling.image.registry.connection import Patience
 
     host = key_of(options.registry).partition("/")[0]
     registry = configured().registry_for(host)
     insecure = not options.tls_verify if options.tls_verify is not None else registry is not None and registry.insecure
-    return Registry(host, insecure=insecure, cert_dir=options.cert_dir, credentials=login)
+    return Registry(host, insecure=insecure, cert_dir=options.cert_dir, credentials=login,
+                    patience=Patience(retries=0))
 
 
 def login(options: LoginOptions) -> str:
@@ -158,6 +170,7 @@ def still_valid(options: LoginOptions) -> bool:
 def logout(registry: str, *, authfile: str = "", compat_authfile: str = "") -> str:
     """Forget the login for a registry; the key it was stored under. NotFound where there is none."""
     key = key_of(registry)
+    check_authfile(compat_authfile or authfile)
     files = auth_files(compat_authfile or authfile)
     try:
         auth.remove(files, key)
@@ -172,4 +185,5 @@ def logout(registry: str, *, authfile: str = "", compat_authfile: str = "") -> s
 
 def logout_everywhere(*, authfile: str = "", compat_authfile: str = "") -> None:
     """Forget every login."""
+    check_authfile(compat_authfile or authfile)
     auth.remove_all(auth_files(compat_authfile or authfile))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from podling import log
-from podling.engine.images import full_name
+from podling.engine.images import LOCALHOST, full_name
 from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
 from podling.image.importing import import_tar, open_file
 from podling.image.outgoing import Form
-from podling.image.places import Directory, DockerArchive, Layout, Place, Source, parse_place
+from podling.image.places import TRANSPORTS, Directory, DockerArchive, Layout, Place, Source, parse_place
 from podling.image.platforms import format_platform, runs_on, wanted_platforms
 from podling.image.saving import Export
 from podling.image.storage import StorageSource, parse_store_place
@@ -121,6 +121,8 @@ def _pull_candidates(engine: Engine, name: str, options: PullOptions) -> Image:
     if len(candidates) > 1 and options.choose is not None:
         chosen = options.choose(name, candidates)
         candidates = [chosen]
+    elif (way := conf.way(name)) and options.progress is not None:
+        options.progress("message", text=way)
     failures: list[PodlingError] = []
     for candidate in candidates:
         wanted = reference.parse(candidate)
@@ -171,7 +173,7 @@ def _pull_endpoint(engine: Engine, wanted: Reference, endpoint: Endpoint, option
             raise type(error)(f"initializing source docker://{wanted}") from error
         repo_digests = _repo_digests(wanted, found.digest, digests.digest_of(found.manifest))
         try:
-            image = transfer.store(engine.images, source, found, names=[] if wanted.digest else [str(wanted)],
+            image = transfer.store(engine.images, source, found, names=[str(wanted.without_tag())],
                                    repo_digests=repo_digests, repository=endpoint.reference.name, keys=keys,
                                    progress=options.progress)
         except RegistryError as error:
@@ -344,10 +346,7 @@ def push(engine: Engine, name: str, destination: str | None, options: PushOption
         if place.transport == "containers-storage":
             return _tag_in_store(engine, image, place)
         return _push_place(engine, image, place, options)
-    target = place.path if place is not None else destination or _push_name(image, name)
-    wanted = reference.parse(target)
-    if wanted.is_short:
-        wanted = reference.parse(registries.configured().candidates(target)[0])
+    wanted = _push_target(place.path if place is not None else destination or _push_name(engine, image, name))
     wanted = wanted if wanted.digest else wanted.with_tag()
     endpoint = registries.configured().push_endpoint(wanted)
     form = _form(engine, options)
@@ -395,11 +394,22 @@ def _check_unsigned(engine: Engine, image: Image) -> None:
                               'invalidate signatures"', hint="--remove-signatures sends it without them")
 
 
-def _push_name(image: Image, name: str) -> str:
+def _push_target(text: str) -> Reference:
+    """The reference to push to: a name without a registry is one of Docker Hub, wherever short names are searched."""
+    transport, _, rest = text.partition(":")
+    if rest.startswith(("/", ".")):              # no tag
+        raise InvalidArgument(f'invalid image name "{text}", unknown transport "{transport}"',
+                              hint=f"the transports are {', '.join(TRANSPORTS)}")
+    wanted = reference.parse(text)
+    return wanted.qualified(reference.DOCKER_HUB) if wanted.is_short else wanted
+
+
+def _push_name(engine: Engine, image: Image, name: str) -> str:
+    """Where an image goes that is pushed without a destination: its own full name, unless that is only a short one's in localhost."""
     if reference.is_id_prefix(name) and image.id.startswith(name):
         raise InvalidArgument(f"destination is missing: {name} is an image's id", hint=f"podling push {name} REGISTRY/NAME")
-    return next((known for known in image.names
-                 if known == name or known.endswith("/" + name) or known.rpartition(":")[0].endswith(name)), name)
+    meant = engine.images.name_for(image, name)
+    return name if reference.parse(name).is_short and reference.parse(meant).registry == LOCALHOST else meant
 
 
 def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:

@@ -200,9 +200,8 @@ class AdditionalStore:
         digests += [value for name, value in known.items() if name.startswith("manifest-sha256:") and value not in digests]
         sizes: dict[str, int] = record.get("big-data-sizes") or {}
         tags = [name for name in names if "@" not in name]
-        return Image(id=record["id"], digest=digest, names=tuple(tags),
-                     repo_digests=naming.repo_digests([*tags, *(name.partition("@")[0] + ":" for name in names if "@" in name)],
-                                                      digests, ()),
+        return Image(id=record["id"], digest=digest, names=tuple(tags), digest_names=tuple([name for name in names if "@" in name]),
+                     repo_digests=naming.repo_digests(names, digests, ()),
                      created=self._created(record), read_only=True, store=self.path,
                      size=sum(_integer(layer.get("diff-size")) for layer in chain) + sum(map(_integer, sizes.values())))
 

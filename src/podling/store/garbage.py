@@ -119,12 +119,12 @@ def empty_rubbish(graphroot: str) -> None:
 
 
 def _old_downloads(directory: str) -> None:
-    """Partial blobs that nobody has continued for long, and the locks of those that are gone."""
+    """Blobs and parts of blobs that nobody has continued for long, and the locks of those that are gone."""
     oldest = time.time() - _DOWNLOAD_SECONDS
     for name in _names(directory):
         path = f"{directory}/{name}"
-        if name.endswith(".partial") and _modified(path) < oldest:
-            lock = Lock(path.removesuffix(".partial") + ".lock")
+        if name.endswith((".partial", ".parts")) and _modified(path) < oldest:
+            lock = Lock(path.rpartition(".")[0] + ".lock")
             if lock.try_exclusive():
                 try:
                     os.unlink(path)

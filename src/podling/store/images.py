@@ -80,7 +80,8 @@ class Images:
             pulled.setdefault(image_id, []).append(f"{repository}@{digest}")
         nothing: Listing[str] = []
         return [Image(id=image_id, digest=digest, media_type=media_type, created=created, size=size,
-                      names=tuple(names.get(image_id, nothing)),
+                      names=tuple([name for name in names.get(image_id, nothing) if "@" not in name]),
+                      digest_names=tuple([name for name in names.get(image_id, nothing) if "@" in name]),
                       repo_digests=naming.repo_digests(names.get(image_id, nothing), digests.get(image_id, nothing),
                                                        pulled.get(image_id, nothing)))
                 for image_id, digest, media_type, created, size in self.database.rows(query, *values)]
@@ -325,15 +326,6 @@ class Images:
         """Ids of all images that were built on this one, in any number of steps."""
         return [] if image.store else ancestry.descendants(self.database, image.id)
 
-    def dangling(self) -> Listing[Image]:
-        """The images of our own store without a name that no other image was built on."""
-        named = "SELECT image_id FROM image_names UNION SELECT image_id FROM image_digests"
-        found = self._images(f"SELECT {_COLUMNS} FROM images WHERE id NOT IN ({named}) ORDER BY created DESC, id")  # noqa: S608
-        if found:
-            parents = ancestry.parents(self.database)
-            found = [image for image in found if image.id not in parents]
-        return found
-
     def history(self, image: Image) -> Listing[ancestry.HistoryEntry]:
         """The steps that made the image, the newest first."""
         return ancestry.history(self.config_bytes(image), [layer.tar_size for layer in self.layers(image)])
@@ -345,8 +337,8 @@ class Images:
             signatures: Sequence[bytes] = ()) -> Image:
         """Know an image from now on, or know it by more names; one transaction.
 
-        ``layers`` lowest first, held since they were found or added. ``names`` are full, with tag; whoever had one loses it
-        and stays without. ``repo_digests``: ``repository@digest`` it was pulled by; ``manifests``: further ones, such as the
+        ``layers`` lowest first, held since they were found or added. ``names`` are full, with tag or digest; whoever had one
+        loses it and stays without. ``repo_digests``: ``repository@digest`` it was pulled by; ``manifests``: further ones, such as the
         index that named it; ``signatures``: of the manifest, in place of those that were known. Afterwards the layers are let
         go. PodlingError where one of them is gone.
         """
@@ -404,12 +396,10 @@ class Images:
                 "SELECT repository, digest FROM image_digests WHERE image_id = ?", image.id)}
             gone = sorted(own) if names is None else [name for name in names if name in own]
             for name in gone:
-                repository, at, digest = name.partition("@")
-                if at:
-                    self.database.run("DELETE FROM image_digests WHERE repository = ? AND digest = ? AND image_id = ?",
-                                      repository, digest, image.id)
-                else:
-                    self.database.run("DELETE FROM image_names WHERE name = ? AND image_id = ?", name, image.id)
+                repository, _, digest = name.partition("@")
+                self.database.run("DELETE FROM image_digests WHERE repository = ? AND digest = ? AND image_id = ?",
+                                  repository, digest, image.id)
+                self.database.run("DELETE FROM image_names WHERE name = ? AND image_id = ?", name, image.id)
         return gone
 
     def remove(self, image: Image) -> None:

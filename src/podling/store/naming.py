@@ -48,7 +48,8 @@ def candidates(reference: Reference, short_names: Callable[[str], Sequence[str]]
 
 
 def repository(name: str) -> str:
-    """A full name without its tag."""
+    """A full name without its tag or digest."""
+    name = name.partition("@")[0]
     colon = name.rfind(":")
     return name[:colon] if colon > name.rfind("/") else name
 

@@ -8,7 +8,7 @@ from podling.cli import output
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
-from podling.engine import disk_usage
+from podling.engine import disk_usage, image_list
 from podling.errors import InvalidArgument
 from podling.values import units
 
@@ -57,8 +57,8 @@ def _verbose(context: Context) -> None:
     engine, out = context.engine, context.out
     lines: list[Any] = [_IMAGES]
     for one in disk_usage.of_images(engine):
-        for name in one.image.names or ("<none>:<none>",):
-            repository, _, tag = name.rpartition(":")
+        for name in one.image.names or one.image.digest_names or ("",):
+            repository, tag = image_list.split_name(name)
             lines.append((repository, tag, one.image.id[:_SHORT_ID], _age(one.image.created), _size(one.size), _size(one.shared),
                           _size(one.unique), str(one.containers)))
     out.write("Images space usage:\n\n" + output.tabulate(lines))

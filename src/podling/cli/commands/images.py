@@ -74,9 +74,10 @@ def _row(item: ListedImage, name: str, now: int, shorten: bool) -> Row:
         "Id": image.id, "Digest": image.digest, "Created": age, "CreatedSince": age,
         "CreatedTime": lambda: _created(image.created), "CreatedAt": lambda: _created(image.created),
         "Size": units.format_size(image.size), "SharedSize": 0,
-        "VirtualSize": image.size, "Names": list(image.names), "RepoTags": list(image.names),
+        "VirtualSize": image.size, "Names": list(image.all_names), "RepoTags": list(image.all_names),
         "RepoDigests": list(image.repo_digests), "Labels": lambda: item.labels, "Containers": lambda: item.containers,
-        "ReadOnly": image.read_only, "Dangling": not image.names, "ParentId": "", "History": ", ".join(image.names) or "<none>",
+        "ReadOnly": image.read_only, "Dangling": not image.all_names, "ParentId": "",
+        "History": ", ".join(image.all_names) or "<none>",
     }
     return Row(fields, json=_Later(item), go_type="images.imageReporter")
 
@@ -100,9 +101,9 @@ def _json(item: ListedImage) -> dict[str, Any]:
     """One element of ``images --format json``."""
     image = item.image
     seconds = image.created // _SECOND
-    names = list(image.names)
+    names = list(image.all_names)
     return {
-        "Id": image.id, "ParentId": "", "RepoTags": names or None, "RepoDigests": list(image.repo_digests), "Size": image.size,
+        "Id": image.id, "ParentId": "", "RepoTags": list(image.names) or None, "RepoDigests": list(image.repo_digests), "Size": image.size,
         "SharedSize": 0, "VirtualSize": image.size, "Labels": dict(sorted(item.labels.items())) or None,
         "Containers": item.containers, **({"ReadOnly": True} if image.read_only else {}),
         **({} if names else {"Dangling": True}), "Digest": image.digest, "History": names,
