@@ -1,4 +1,5 @@
-"""The fields of a row that are computed when a column or a template uses them: a list of a thousand shows seven of forty."""
+"""The fields of a row: those that are computed when a column or a template uses them (a list of a thousand shows seven of forty), and
+what Go has in those that are null in JSON."""
 
 from __future__ import annotations
 
@@ -48,3 +49,22 @@ class LazyFields(_Mapping):
     def values(self) -> ValuesView[Any]:
         """All values."""
         return {name: self[name] for name in self._table}.values()
+
+
+# Of what is null in JSON, the nil maps and the nil pointers with their types; the rest are nil lists.
+_NIL_MAPS = ("Annotations", "CgroupConf", "Config", "Data", "DriverOpts", "ExposedPorts", "IPAMConfig", "Labels", "Status", "Volumes")
+_NIL_POINTERS = {
+    "Health": "*define.HealthCheckResults", "Healthcheck": "*manifest.Schema2HealthConfig",
+    "HealthCheck": "*manifest.Schema2HealthConfig", "StartupHealthCheck": "*define.StartupHealthCheck",
+    "IDMappings": "*define.InspectIDMappings", "OnBuild": "*string", "SizeRw": "*int64", "LeaseRange": "*types.LeaseRange",
+    "Metric": "*uint32",
+}
+
+
+def nothing(name: str) -> Any:
+    """What Go has in a field of this name that is null in JSON."""
+    from podling.cli.gotemplate.values import NilList, NilMap, NilPointer
+
+    if name in _NIL_POINTERS:
+        return NilPointer(_NIL_POINTERS[name])
+    return NilMap() if name in _NIL_MAPS else NilList()

@@ -44,7 +44,7 @@ class Listed:
 def list_containers(engine: Engine, options: ListOptions, *, sort: str = "created") -> list[Listed]:
     """The containers that the options ask for, sorted by one of SORT_KEYS; running ones where nothing else is asked for."""
     pairs = engine.containers.list_with_states()
-    if options.latest or options.last:
+    if options.latest or (options.last or 0) > 0:
         count = 1 if options.latest else options.last or 0
         pairs = apply_filters(engine, pairs, options.filters)[-count:]
     else:

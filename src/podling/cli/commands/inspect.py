@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from podling.cli import output
+from podling.cli.commands.network.fields import network_row
+from podling.cli.fields import nothing
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
 from podling.engine import objects
@@ -21,31 +23,26 @@ _KINDS = ("all", "pod", *objects.KINDS)
 # Docker's names for fields of mounts.
 _ALIASES = ((".Src", ".Source"), (".Dst", ".Destination"))
 # Go's names for fields that JSON calls otherwise.
-_GO_NAMES = {"Id": "ID", "lockNumber": "LockNumber", "sdNotifyMode": "SdNotifyMode", "Image": "ImageID"}
-# Of what is null in JSON, the nil maps; the rest are nil lists.
-_NIL_MAPS = ("Annotations", "CgroupConf", "Config", "Data", "DriverOpts", "IPAMConfig", "Labels", "Volumes")
-# What JSON leaves out where it is empty: a key that tells the struct -> the fields that a template finds all the same.
+_GO_NAMES = {"Id": "ID", "lockNumber": "LockNumber", "sdNotifyMode": "SdNotifyMode", "Image": "ImageID", "Domainname": "DomainName",
+             "HealthcheckMaxLogCount": "HealthMaxLogCount", "HealthcheckMaxLogSize": "HealthMaxLogSize"}
+# What JSON leaves out where it is empty: a key that tells the struct -> the fields that a template finds all the same, as what
+# :func:`nothing` makes of their names where they are None.
 _OMITTED: dict[str, dict[str, Any]] = {
-    "lockNumber": {"OCIConfigPath": "", "SizeRw": 0, "SizeRootFs": 0},
+    "lockNumber": {"OCIConfigPath": "", "SizeRw": None, "SizeRootFs": 0},
     "OciVersion": {"ConmonPid": 0, "CgroupPath": "", "StoppedByUser": False, "Checkpointed": False, "Restored": False,
-                   "Health": Struct({"Status": "", "FailingStreak": 0, "Log": None})},
-    "Hostname": {"Healthcheck": {}, "Timezone": "", "CreateCommand": [], "ExposedPorts": {}, "Secrets": [],
-                 "SystemdMode": False},
-    "Binds": {"Init": False},
-    "SandboxKey": {"Networks": {}},
+                   "CheckpointLog": "", "CheckpointPath": "", "RestoreLog": "", "Health": None, "Healthcheck": None},
+    "Hostname": {"Healthcheck": None, "StartupHealthCheck": None, "Timezone": "", "CreateCommand": None, "ExposedPorts": {},
+                 "Secrets": None, "SystemdMode": False, "ChrootDirs": None, "SdNotifySocket": ""},
+    "Binds": {"Init": False, "IDMappings": None, "IntelRdtClosID": ""},
+    "SandboxKey": {"Networks": {}, "SecondaryIPAddresses": None, "SecondaryIPv6Addresses": None},
     "Propagation": {"Name": "", "SubPath": ""},
-    "RootFS": {"HealthCheck": {}},
-    "Mountpoint": {"UID": 0, "GID": 0, "Anonymous": False, "NeedsCopyUp": False, "NeedsChown": False},
+    "RootFS": {"HealthCheck": None},
+    "Mountpoint": {"UID": 0, "GID": 0, "Anonymous": False, "NeedsCopyUp": False, "NeedsChown": False, "Status": None, "Timeout": 0,
+                   "StorageID": ""},
 }
 _IMAGE_CONFIG: dict[str, Any] = {
-    "User": "", "ExposedPorts": {}, "Env": [], "Entrypoint": [], "Cmd": [], "Volumes": {}, "WorkingDir": "", "Labels": {},
+    "User": "", "ExposedPorts": None, "Env": None, "Entrypoint": None, "Cmd": None, "Volumes": None, "WorkingDir": "", "Labels": None,
     "StopSignal": "", "ArgsEscaped": False,
-}
-_NETWORK_FIELDS = {
-    "name": "Name", "id": "ID", "driver": "Driver", "network_interface": "NetworkInterface", "created": "Created",
-    "subnets": "Subnets", "routes": "Routes", "ipv6_enabled": "IPv6Enabled", "internal": "Internal",
-    "dns_enabled": "DNSEnabled", "network_dns_servers": "NetworkDNSServers", "labels": "Labels", "options": "Options",
-    "ipam_options": "IPAMOptions", "containers": "Containers",
 }
 
 
@@ -109,26 +106,20 @@ def _row(shape: dict[str, Any]) -> Row:
     omitted = next((fields for key, fields in _OMITTED.items() if key in shape), {})
     fields = {name: _seen(value, name) for name, value in {**omitted, **shape}.items()}
     if "RootFS" in shape:
-        fields["Config"] = Row({**_IMAGE_CONFIG, **shape["Config"]}, json=shape["Config"], go_type="*v1.ImageConfig")
+        config = {name: _seen(value, name) for name, value in {**_IMAGE_CONFIG, **shape["Config"]}.items()}
+        fields["Config"] = Row(config, json=shape["Config"], go_type="*v1.ImageConfig")
     fields.update({go_name: fields[name] for name, go_name in _GO_NAMES.items() if name in fields})
     return Row(fields, json=shape, go_type="interface {}")
 
 
 def _seen(value: Any, name: str = "") -> Any:
     if value is None:
-        return {} if name in _NIL_MAPS else []
+        return nothing(name)
     if isinstance(value, Struct):
         return _row(value)
     if isinstance(value, dict):
         return {key: _seen(item) for key, item in value.items()}
     return [_seen(item) for item in value] if isinstance(value, list) else value
-
-
-def network_row(shape: dict[str, Any]) -> Row:
-    """A network with the names that templates use, which are not those of its JSON."""
-    fields: dict[str, Any] = dict.fromkeys(_NETWORK_FIELDS.values())
-    fields.update({_NETWORK_FIELDS[name]: value for name, value in shape.items() if name in _NETWORK_FIELDS})
-    return Row(fields, json=shape, go_type="entities.NetworkInspectReport")
 
 
 def _with_aliases(template: str) -> str:

@@ -7,12 +7,13 @@ import time
 from podling import log
 from podling.cli import output
 from podling.cli.commands.selecting import FILTER
-from podling.cli.fields import LazyFields
+from podling.cli.fields import LazyFields, nothing
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
 from podling.engine import listing
 from podling.engine.options import ListOptions
+from podling.engine.shapes import Struct, Time
 from podling.values import units
 from podling.values.ports import format_ports, split_exposed
 
@@ -28,8 +29,9 @@ _COLUMNS = Columns(name="ps", shown=("ID", "Image", "Command", "CreatedHuman", "
     "Cgroup": "CGROUPNS", "CreatedHuman": "CREATED", "ID": "CONTAINER ID", "IPC": "IPC", "MNT": "MNT", "NET": "NET",
     "PIDNS": "PIDNS", "Pod": "POD ID", "PodName": "PODNAME", "UTS": "UTS", "USERNS": "USERNS",
 })
-_NAMESPACE_FIELDS = {"mnt": "MNT", "cgroup": "Cgroup", "ipc": "IPC", "net": "NET", "pid": "PIDNS", "user": "USERNS",
-                     "uts": "UTS"}
+# Kind of namespace -> its name in templates and in JSON.
+_NAMESPACE_NAMES = {"mnt": ("MNT", "Mnt"), "cgroup": ("Cgroup", "Cgroup"), "ipc": ("IPC", "Ipc"), "net": ("NET", "Net"),
+                    "pid": ("PIDNS", "Pidns"), "uts": ("UTS", "Uts"), "user": ("User", "User")}
 _NEVER = -62135596800                            # Go's zero time in seconds
 _LONGEST_COMMAND = 17
 _SHORT_ID = 12
@@ -96,9 +98,13 @@ class _Shown:
         """How long ago the container was made."""
         return units.human_duration(self.now - self.container.created) + " ago"
 
-    def created(self) -> str:
+    def created(self) -> Time:
         """When the container was made."""
-        return units.go_time(self.container.created, local=True)
+        return Time(self.container.created)
+
+    def label(self) -> Callable[[str], str]:
+        """The value of one label, "" where the container has none of this name: ``{{.Label "version"}}``."""
+        return lambda name: self.container.labels.get(name, "")
 
     def namespace(self, kind: str) -> str:
         """The inode of a namespace, "" where it was not asked for."""
@@ -115,15 +121,16 @@ _FIELDS: dict[str, Callable[[_Shown], Any]] = {
     "ExitCode": lambda row: row.state.exit_code,
     "Exited": lambda row: row.state.status == "exited",
     "ExitedAt": lambda row: _seconds(row.state.finished),
-    "ExposedPorts": lambda row: _exposed(row.container.exposed_ports),
+    "ExposedPorts": lambda row: _exposed(row.container.exposed_ports) or nothing("ExposedPorts"),
     "ID": lambda row: row.id(row.container.id),
     "Image": lambda row: row.container.image_name,
     "ImageID": lambda row: row.id(row.container.image_id),
     "IsInfra": lambda row: row.container.is_infra,
+    "Label": _Shown.label,
     "Labels": lambda row: row.container.labels,
     "Mounts": lambda row: list(row.container.mounts),
     "Names": lambda row: row.container.name,
-    "Namespaces": lambda row: _namespaces(row.listed),
+    "Namespaces": lambda row: _namespaces_row(row.listed),
     "Networks": lambda row: ",".join(row.container.networks),
     "Pid": lambda row: row.state.pid,
     "Pod": lambda row: row.id(row.container.pod_id),
@@ -137,10 +144,12 @@ _FIELDS: dict[str, Callable[[_Shown], Any]] = {
     "Status": lambda row: status(row.listed, row.now),
     "MNT": lambda row: row.namespace("mnt"),
     "Cgroup": lambda row: row.namespace("cgroup"),
+    "CGROUPNS": lambda row: row.namespace("cgroup"),
     "IPC": lambda row: row.namespace("ipc"),
     "NET": lambda row: row.namespace("net"),
     "PIDNS": lambda row: row.namespace("pid"),
     "USERNS": lambda row: row.namespace("user"),
+    "User": lambda row: row.namespace("user"),
     "UTS": lambda row: row.namespace("uts"),
 }
 
@@ -189,8 +198,15 @@ def _size(listed: Listed) -> str:
 
 
 def _namespaces(listed: Listed) -> dict[str, str]:
+    """The inodes of the namespaces by their names in JSON."""
     found = listed.namespaces or {}
-    return {field: found.get(kind, "") for kind, field in _NAMESPACE_FIELDS.items()}
+    return {name: found.get(kind, "") for kind, (_, name) in _NAMESPACE_NAMES.items()}
+
+
+def _namespaces_row(listed: Listed) -> Row:
+    found = listed.namespaces or {}
+    fields = {name: found.get(kind, "") for kind, (name, _) in _NAMESPACE_NAMES.items()}
+    return Row(fields, json=Struct(_namespaces(listed)), go_type="types.ListContainerNamespaces")
 
 
 def _seconds(nanoseconds: int) -> int:

@@ -261,7 +261,7 @@ class Execution:
         if receiver is NO_VALUE:
             return NO_VALUE
         if is_nil(receiver):
-            self._fail(f"nil pointer evaluating interface {{}}.{name}")
+            self._fail(f"nil pointer evaluating {getattr(receiver, 'go_type', 'interface {}')}.{name}")
         given = bool(arguments) or final is not _ABSENT
         if isinstance(receiver, dict):
             return self._key(receiver, name, given)

@@ -30,14 +30,35 @@ NIL = _Nothing("<nil>")
 NUMBERS = (int, float)
 
 
+class NilPointer:
+    """A nil pointer to a struct: ``<nil>``, false, null in JSON, and an error that names its type for whoever wants a field of it."""
+
+    __slots__ = ("go_type",)
+
+    def __init__(self, go_type: str) -> None:
+        self.go_type = go_type
+
+
+class NilList(tuple):  # type: ignore[type-arg]
+    """A nil slice: printed and used as an empty one, null in JSON."""
+
+    __slots__ = ()
+
+
+class NilMap(dict):  # type: ignore[type-arg]
+    """A nil map: printed and used as an empty one, null in JSON."""
+
+    __slots__ = ()
+
+
 def is_nil(value: Any) -> bool:
-    """Whether a value is None, or stands for nothing at all."""
-    return value is None or value is NO_VALUE or value is NIL
+    """Whether a value is None, a nil pointer, or stands for nothing at all."""
+    return value is None or value is NO_VALUE or value is NIL or type(value) is NilPointer
 
 
 def concrete(value: Any) -> Any:
     """The value for a Python function: None for all that is nil."""
-    return None if value is NO_VALUE or value is NIL else value
+    return None if is_nil(value) else value
 
 
 def truth(value: Any) -> bool:
@@ -55,12 +76,12 @@ def is_struct(value: dict[Any, Any]) -> bool:
 
 
 def kind(value: Any) -> str:
-    """nil, bool, int, float, string, slice, map, func or struct."""
+    """nil, bool, int, float, string, slice, map, func or struct (which a text with methods is too: a time)."""
     if is_nil(value):
         return "nil"
     for types, name in _KINDS:
         if isinstance(value, types):
-            return name
+            return "struct" if name == "string" and hasattr(type(value), "fields") else name
     return "func" if callable(value) and not hasattr(value, "fields") else "struct"
 
 
@@ -196,7 +217,7 @@ def _with_precision(value: float, verb: str, precision: int) -> str:
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types; the keys of maps sorted, as Go writes them."""
-    if is_nil(value):
+    if is_nil(value) or type(value) in (NilList, NilMap):
         return None
     if isinstance(value, dict):
         keys = list(value) if is_struct(value) else sorted_keys(value)

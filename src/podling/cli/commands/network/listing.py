@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from podling.cli import output
+from podling.cli.commands.network.fields import network_field
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
 from podling.engine import networks
-from podling.values import units
+from podling.engine.shapes import Time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def _row(network: Network, *, shorten: bool) -> Row:
     shape = networks.shape(network)
     fields = {
         "ID": network.id[:_SHORT_ID] if shorten else network.id, "Name": network.name, "Driver": network.driver,
-        "NetworkInterface": network.interface, "Created": lambda: units.go_time(networks.created(network), local=True),
-        "Subnets": shape.get("subnets", []), "Routes": shape.get("routes", []), "IPv6Enabled": network.ipv6,
+        "NetworkInterface": network.interface, "Created": lambda: Time(networks.created(network)),
+        "Subnets": lambda: network_field("subnets", shape.get("subnets", [])),
+        "Routes": lambda: network_field("routes", shape.get("routes", [])),
+        "IPv6Enabled": network.ipv6,
         "Internal": network.internal, "DNSEnabled": network.dns_enabled, "NetworkDNSServers": list(network.dns_servers),
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(network.labels.items())), "Options": dict(network.options),
         "IPAMOptions": dict(network.ipam),
