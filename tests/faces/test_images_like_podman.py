@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,9 @@ QUESTIONS = (
     "images -q -f foo=bar",
     "images -q -f label=a=b",
     "images -q -f containers=false",
+    "images -q -f since=nope",
+    "images -q -f before=nope",
+    "images -q -f until=soon",
     "images -q -f until=2020-01-01",
     "images bb -f dangling=true",
     "image exists bb",
@@ -94,7 +98,7 @@ QUESTIONS = (
 # What is ours on purpose: other words, or more of them.
 OTHER_WORDS = {
     "rmi bb quay.io/x/y docker.io/library/bb:v2", "pull docker-archive:/run/nope.tar", "images --sort foo", "tag bb A",
-    "image prune", "network prune", "system prune",
+    "image prune", "network prune", "system prune", "images -q -f since=nope", "images -q -f before=nope",
 }
 
 
@@ -137,3 +141,19 @@ def test_the_answer_is_podmans(both: World, question: str) -> None:
         expected = [line.replace("inspecting object: ", "").replace("printing inspect output: ", "")     # gone in podman 5
                     for line in words(theirs.stderr)]
         assert said[:len(expected)] == expected
+
+
+def test_rows_as_json_are_podman_5s(both: World) -> None:
+    """In the order of its fields, too: programs read them a line at a time. (Podman 4 writes the whole list for them.)"""
+    lines = both.run("podling", "images", "--format", "{{json .}}").stdout.splitlines()
+    shapes = [json.loads(line) for line in lines]
+    assert all(list(shape)[:6] == ["repository", "tag", "Id", "ParentId", "RepoTags", "RepoDigests"] for shape in shapes)
+    assert sorted(f"{shape['repository']}:{shape['tag']}" for shape in shapes) == sorted(shapes[0]["Names"])
+    assert {shape["Created"] for shape in shapes} == {1767225600}
+    history = both.run("podling", "history", "--format", "{{json .}}", "bb").stdout
+    shape = json.loads(history)
+    assert list(shape) == ["id", "created", "CreatedBy", "tags", "size"]
+    assert history.count("\n") == 1
+    whole = both.run("podling", "history", "--format", "json", "bb").stdout
+    assert json.loads(whole) == [{**shape, "Created": shape["created"]}]
+    assert whole.count("\n") == 1

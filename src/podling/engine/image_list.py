@@ -8,6 +8,7 @@ from podling import jsontext
 from podling.engine.select import label_matches
 from podling.errors import InvalidArgument, NoSuchImage
 from podling.store import ancestry
+from podling.store.images import LIST_TYPES
 from podling.values import globs, units
 from podling.values.reference import parse
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from podling.engine.engine import Engine
     from podling.model import Image
 
-FILTERS = ("after", "before", "containers", "dangling", "digest", "id", "intermediate", "label", "label!", "readonly",
+FILTERS = ("after", "before", "containers", "dangling", "digest", "id", "intermediate", "label", "label!", "manifest", "readonly",
            "reference", "since", "until")
 
 
@@ -103,6 +104,9 @@ def _matcher(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Im
         case "dangling":
             dangling = truth(name, values)
             return lambda image: (not image.all_names) in dangling
+        case "manifest":
+            listed = truth(name, values)
+            return lambda image: (image.media_type in LIST_TYPES) in listed
         case "readonly":
             read_only = truth(name, values)
             return lambda image: image.read_only in read_only
@@ -139,12 +143,26 @@ def truth(name: str, values: tuple[str, ...]) -> set[bool]:
 
 def _by_time(engine: Engine, name: str, values: tuple[str, ...]) -> Callable[[Image], bool]:
     if name == "until":
-        limits = [units.parse_time(value, now=time.time_ns()) for value in values]
+        limits = [_moment(value) for value in values]
         return lambda image: any(image.created < limit for limit in limits)
-    others = [engine.images.resolve(value).created for value in values]
+    others = [_named(engine, name, value).created for value in values]
     if name == "before":
         return lambda image: any(image.created < created for created in others)
     return lambda image: any(image.created > created for created in others)
+
+
+def _moment(text: str) -> int:
+    try:
+        return units.parse_time(text, now=time.time_ns())
+    except InvalidArgument as error:
+        raise InvalidArgument(f'failed to parse value as time or duration: "{text}"', hint=error.hint) from None
+
+
+def _named(engine: Engine, name: str, value: str) -> Image:
+    try:
+        return engine.images.resolve(value)
+    except NoSuchImage as error:
+        raise NoSuchImage(f'could not find local image for filter "{name}"="{value}"') from error
 
 
 def _by_containers(engine: Engine, values: tuple[str, ...]) -> Callable[[Image], bool]:

@@ -254,7 +254,7 @@ def inspect(engine: Engine, name: str, options: RegistryOptions) -> dict[str, An
             return shape
     listed = [{key: entry[key] for key in ("mediaType", "size", "digest", "platform", "annotations") if entry.get(key)}
               for entry in stored.entries(engine.images, image)]
-    return {"schemaVersion": 2, "mediaType": stored.DOCKER_LIST, "manifests": listed or None}
+    return {"schemaVersion": 2, "mediaType": image.media_type, "manifests": listed or None}
 
 
 def push(engine: Engine, name: str, destination: str, options: PushListOptions) -> str:

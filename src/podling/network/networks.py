@@ -200,8 +200,10 @@ def _read_route(item: dict[str, Any]) -> Route:
 
 def to_json(network: Network) -> dict[str, Any]:
     """A network in the form of its file, which netavark takes too."""
-    value: dict[str, Any] = {"name": network.name, "id": network.id, "driver": network.driver,
-                             "network_interface": network.interface, "created": network.created}
+    value: dict[str, Any] = {"name": network.name, "id": network.id, "driver": network.driver}
+    if network.interface:                        # macvlan may leave it to netavark
+        value["network_interface"] = network.interface
+    value["created"] = network.created
     if network.subnets:
         value["subnets"] = [_subnet(subnet) for subnet in network.subnets]
     if network.routes:

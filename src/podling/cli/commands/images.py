@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+from podling import jsontext
 from podling.cli import output
 from podling.cli.filters import parse_filters
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
 from podling.engine import image_list, images
 from podling.engine.options import RemoveImageOptions
+from podling.engine.shapes import Struct
 from podling.errors import InvalidArgument, PodlingError, explain, hints
 from podling.values import units
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from podling.cli.context import Context
     from podling.engine.image_list import ListedImage
+    from podling.store.ancestry import HistoryEntry
 
 _SHORT_ID = 12
 _SECOND = 1_000_000_000
@@ -79,18 +82,21 @@ def _row(item: ListedImage, name: str, now: int, shorten: bool) -> Row:
         "ReadOnly": image.read_only, "Dangling": not image.all_names, "ParentId": "",
         "History": ", ".join(image.all_names) or "<none>",
     }
-    return Row(fields, json=_Later(item), go_type="images.imageReporter")
+    return Row(fields, json=_Later(item, repository, tag), go_type="images.imageReporter")
 
 
 class _Later:
-    """An image's JSON, made where a template asks for it."""
+    """A row's JSON, made where a template asks for it."""
 
-    def __init__(self, item: ListedImage) -> None:
+    def __init__(self, item: ListedImage, repository: str, tag: str) -> None:
         self.item = item
+        self.name = {"repository": repository, "tag": tag}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Struct:
         """What ``{{json .}}`` prints."""
-        return _json(self.item)
+        found = _json(self.item)
+        del found["CreatedAt"]
+        return Struct({**self.name, **found})
 
 
 def _created(nanoseconds: int) -> str:
@@ -126,7 +132,7 @@ def history(context: Context, said: dict[str, Any], args: list[str]) -> None:
     template = said.get("format")
     shorten = not said.get("no_trunc", False)
     if output.is_json(template):
-        output.print_json(context.out, [_history_json(shape) for shape in shapes], indent=2)
+        context.out.line(jsontext.dumps([{**_history_json(shape), "Created": _moment(shape["entry"])} for shape in shapes]))
     elif said.get("quiet") and not template:
         for shape in shapes:
             context.out.line(_history_id(shape["ID"], shorten))
@@ -141,7 +147,7 @@ def _history_id(image_id: str, shorten: bool) -> str:
 
 def _history_row(shape: dict[str, Any], shorten: bool, *, human: bool) -> Row:
     entry = shape["entry"]
-    moment = units.format_rfc3339(entry.created // _SECOND * _SECOND)
+    moment = _moment(entry)
     age = units.human_duration(time.time_ns() - entry.created) + " ago"
     by = entry.created_by
     if shorten and len(by) > _LONGEST_STEP:
@@ -154,12 +160,15 @@ def _history_row(shape: dict[str, Any], shorten: bool, *, human: bool) -> Row:
     return Row(fields, json=_history_json(shape), go_type="images.historyReporter")
 
 
-def _history_json(shape: dict[str, Any]) -> dict[str, Any]:
+def _moment(entry: HistoryEntry) -> str:
+    return units.format_rfc3339(entry.created // _SECOND * _SECOND)
+
+
+def _history_json(shape: dict[str, Any]) -> Struct:
     entry = shape["entry"]
-    return {"id": shape["ID"], "created": units.format_rfc3339(entry.created), "CreatedBy": entry.created_by,
-            **({"tags": shape["Tags"]} if shape["Tags"] else {}), "size": entry.size,
-            **({"comment": entry.comment} if entry.comment else {}),
-            "Created": units.format_rfc3339(entry.created // _SECOND * _SECOND)}
+    return Struct({"id": shape["ID"], "created": units.format_rfc3339(entry.created), "CreatedBy": entry.created_by,
+                   **({"tags": shape["Tags"]} if shape["Tags"] else {}), "size": entry.size,
+                   **({"comment": entry.comment} if entry.comment else {})})
 
 
 # --- names and removal ------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def push(context: Context, said: dict[str, Any], args: list[str]) -> None:
         signing=signing.signing_options(context, dict(said)),
         progress=reporter(context, quiet=said.get("quiet", False)))
     destination = args[1] if len(args) > 1 else args[0]
-    context.out.line(image_lists.push(context.engine, args[0], destination, options))
+    image_lists.push(context.engine, args[0], destination, options)
 
 
 def remove(context: Context, _said: dict[str, Any], args: list[str]) -> None:
@@ -111,7 +111,7 @@ def rm(context: Context, said: dict[str, Any], args: list[str]) -> int:
             context.out.line(f"Untagged: {known}")
         context.out.line(f"Deleted: {image.id}")
 
-    return each(context, args, delete)
+    return each(context, args, delete, exit_codes={NoSuchImage: 1})
 
 
 _ALL = Flag("--all", help="add all of the list's images if the image is a list", kind="bool")
