@@ -16,6 +16,7 @@ from podling.image.chunked.writing import CHUNK, Chunked
 from podling.image.registry.client import Registry
 from tests.support.hostile import HostileRegistry, Reply
 from tests.support.images import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, sha256, simple_image, tar
+from tests.support.pulling import await_, puller
 from tests.support.stores import Store, store
 
 if TYPE_CHECKING:
@@ -262,3 +263,61 @@ def test_an_estargz_table_that_lies_is_not_used(hostile: HostileRegistry, store:
     with pytest.raises((Corrupt, RegistryError)):
         store.pull(name, retries=0)
     assert len(store.images.list()) == 1
+
+
+def interrupted(hostile: HostileRegistry, store: Store, name: str, table: int = 1) -> int:
+    """Break a pull in parts off in the middle of a chunk, after so many requests for its table; how many bytes are kept."""
+    layer = hostile.layer  # type: ignore[attr-defined]
+    hostile.script[f"GET /v2/two/blobs/{layer}"] = [*[Reply()] * table, Reply(stall_after=150_000, stall=30)]
+    file = store.path / "blobs/sha256" / f"{layer[7:]}.parts"
+    process = puller(store, name, "http")
+    await_(lambda: file.exists() and file.stat().st_size > 140_000, "parts have come")
+    process.kill()
+    process.communicate()
+    await_(lambda: not [entry for entry in store.leftovers() if ".tmp" in entry], "the worker undoes its work")
+    assert len(store.images.list()) == 1
+    hostile.script.clear()
+    hostile.requests.clear()
+    return file.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["zstd:chunked", "estargz"])
+def test_a_killed_pull_in_parts_is_continued(hostile: HostileRegistry, store: Store, kind: str) -> None:
+    """What came is not fetched again, the table of contents neither."""
+    def offer(name: str, files: dict[str, bytes]) -> str:
+        if kind == "zstd:chunked":
+            return serve(hostile, name, files)
+        data, blob, table = estargz(files)
+        return serve_layer(hostile, name, data, blob, {"containerd.io/snapshot/stargz/toc.digest": table}, "gzip")
+
+    store.pull(offer("one", ONE))
+    name = offer("two", TWO)
+    kept = interrupted(hostile, store, name, 2 if kind == "estargz" else 1)
+    image = store.pull(name)
+    files = store.tree(image)
+    assert {path: files[path] for path in TWO} == TWO
+    rest = fetched(hostile, "two")
+    hostile.requests.clear()
+    for known in store.images.list():
+        if known.id == image.id:
+            store.images.remove(known)
+    assert store.leftovers() == []
+    store.pull(name)
+    assert rest + 140_000 < fetched(hostile, "two") <= rest + kept
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("damage", ["bytes", "heads", "cut", "zeros"])
+def test_parts_that_an_earlier_run_left_are_not_believed(hostile: HostileRegistry, store: Store, damage: str,
+                                                        capfd: pytest.CaptureFixture[str]) -> None:
+    store.pull(serve(hostile, "one", ONE))
+    name = serve(hostile, "two", TWO)
+    size = interrupted(hostile, store, name)
+    file = store.path / "blobs/sha256" / f"{hostile.layer[7:]}.parts"  # type: ignore[attr-defined]
+    good = file.read_bytes()
+    file.write_bytes({"bytes": good[:-60_000] + bytes(30_000) + good[-30_000:], "heads": content(size), "cut": good[:-1000],
+                      "zeros": bytes(size)}[damage])
+    assert store.tree(store.pull(name)) == TWO
+    assert "downloaded whole" not in capfd.readouterr().err
+    assert fetched(hostile, "two") < 2 * CHUNK              # what is wrong is noticed after the rest has been asked for
+    assert store.leftovers() == []

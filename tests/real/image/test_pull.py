@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from podling.model import Platform
 from tests.support import registry as registries
 from tests.support.hostile import HostileRegistry, Reply
 from tests.support.images import DOCKER_LIST, OCI_INDEX, TestImage, sha256, simple_image, tar
+from tests.support.pulling import await_, puller
 from tests.support.registry import PASSWORD, USER, RunningRegistry, registry
 from tests.support.stores import Store, store
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["registry", "store"]
-CHECKOUT = Path(__file__).resolve().parents[3]
 LOWER, UPPER = {"etc/a": b"lower", "etc/b": b"b" * 5000}, {"etc/a": b"upper", "usr/c": os.urandom(300_000)}
 
 
@@ -343,30 +342,6 @@ def test_a_tar_that_leads_out_is_refused(hostile: HostileRegistry, store: Store,
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
-
-PULL = f"""
-import sys
-sys.path[:0] = [{str(CHECKOUT / "src")!r}, {str(CHECKOUT)!r}]
-from pathlib import Path
-from podling.image.registry.client import Registry
-from tests.support.stores import Store
-if sys.argv[3] == "http":
-    Registry._ping = lambda self: self._ping_scheme("http")
-print(Store(Path(sys.argv[1])).pull(sys.argv[2]).id)
-"""
-
-
-def puller(store: Store, name: str, scheme: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PULL, str(store.path), name, scheme], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
-
-
-def await_(condition, what: str, seconds: float = 10.0) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
 
 def test_a_killed_pull_is_continued_by_range(hostile: HostileRegistry, store: Store) -> None:
     image = simple_image(big_layer(1), big_layer(2))

@@ -226,11 +226,12 @@ def test_a_layer_is_not_waited_for_without_end(layers, monkeypatch):
 def test_downloads_that_nobody_continues_are_deleted_after_a_week(images):
     blobs = f"{images.layer_store.graphroot}/blobs/sha256"
     os.makedirs(blobs)
-    for name in ("old.partial", "old.lock", "new.partial", "busy.partial", "busy.lock", "free.lock"):
+    for name in ("old.partial", "old.lock", "older.parts", "new.partial", "busy.partial", "busy.lock", "free.lock"):
         with open(f"{blobs}/{name}", "w"):
             pass
     for name in ("old", "busy"):
         os.utime(f"{blobs}/{name}.partial", (0, 0))
+    os.utime(f"{blobs}/older.parts", (0, 0))
     with Lock(f"{blobs}/busy.lock").exclusive():
         images.collect()
         assert sorted(os.listdir(blobs)) == ["busy.lock", "busy.partial", "new.partial"]

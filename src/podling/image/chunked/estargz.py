@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from podling.image.chunked.kept import KeptRanges
     from podling.image.chunked.toc import Files
-    from podling.image.registry.ranges import Ranges
     from podling.store.layers import Layers
 
 NAME = b"stargz.index.json"
@@ -98,7 +98,7 @@ def files(table: dict[str, Any], end: int, what: str) -> Files:
 
 
 class Plan:
-    """What is to be fetched for a layer: ``ranges``, ``size`` bytes in all."""
+    """What is to be fetched for a layer: ``ranges``."""
 
     def __init__(self, table: Table, layers: Layers) -> None:
         self.table = table
@@ -111,10 +111,9 @@ class Plan:
         missing = [(0, first)] if first else []
         missing += [(chunk[0], chunk[1]) for chunk, found in self.segments if found is None]
         self.ranges = few(missing)
-        self.size = sum([end - start for start, end in self.ranges])
 
 
-def tar(plan: Plan, ranges: Ranges, progress: Callable[[int], None]) -> Iterator[bytes]:
+def tar(plan: Plan, ranges: KeptRanges, progress: Callable[[int], None]) -> Iterator[bytes]:
     """The layer's tar; Corrupt where a chunk has not its digest."""
     window = Window(ranges, plan.ranges)
     if plan.first:

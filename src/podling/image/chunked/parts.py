@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from podling.image.chunked.kept import KeptRanges
     from podling.image.chunked.toc import Chunk, Files
-    from podling.image.registry.ranges import Ranges
     from podling.store.chunks import Held
     from podling.store.layers import Layers
 
@@ -30,7 +30,7 @@ _ZEROS = bytes(1 << 16)
 
 
 class Plan:
-    """What of a blob is to be fetched: ``ranges`` in order, (start, end); ``size`` is their sum."""
+    """What of a blob is to be fetched: ``ranges`` in order, (start, end)."""
 
     def __init__(self, files: Files, layers: Layers) -> None:
         self.files = files
@@ -39,7 +39,6 @@ class Plan:
         self.held: dict[str, Held] = chunks.find(layers, wanted)
         missing = sorted({(chunk[0], chunk[1]) for _, chunk in every if chunk[4] not in self.held})
         self.ranges = few(missing)
-        self.size = sum([end - start for start, end in self.ranges])
 
 
 def few(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -78,7 +77,7 @@ def check_chunk(found: str, digest: str) -> None:
 class Window:
     """The ranges of a blob, in order, each fetched when something of it is taken."""
 
-    def __init__(self, ranges: Ranges, wanted: list[tuple[int, int]]) -> None:
+    def __init__(self, ranges: KeptRanges, wanted: list[tuple[int, int]]) -> None:
         self._ranges = ranges
         self._waiting = list(reversed(wanted))
         ranges.announce(wanted)
@@ -119,7 +118,7 @@ class Window:
 class Parts:
     """The tar of one layer, read once."""
 
-    def __init__(self, plan: Plan, split: bytes, ranges: Ranges) -> None:
+    def __init__(self, plan: Plan, split: bytes, ranges: KeptRanges) -> None:
         self.plan = plan
         self._position = 0                   # how far in the blob it has come
         self._split = split

@@ -5,6 +5,7 @@ from __future__ import annotations
 from podling import log
 from podling.errors import Corrupt, PodlingError, explain
 from podling.image.chunked import toc
+from podling.image.chunked.kept import KeptRanges
 from podling.image.manifest import ESTARGZ_TABLE
 from podling.store import chunks
 
@@ -26,24 +27,37 @@ class _Whole(PodlingError):
 
 def add(layers: Layers, diff_id: str, descriptor: Descriptor, ranges: Ranges, *, parents: Callable[[], Sequence[Layer]],
         progress: Callable[[int], None]) -> bool | None:
-    """Store a layer; whether anything was fetched. None where it is to be downloaded whole: nothing of it is stored then."""
-    adding = _Adding(layers, descriptor, ranges, progress)
+    """Store a layer; whether anything was fetched. None where it is to be downloaded whole: nothing of it is stored then.
+
+    What came before a download broke off is kept for the next one.
+    """
+    kept = KeptRanges(layers.graphroot, descriptor, ranges)
+    adding = _Adding(layers, descriptor, kept, progress)
     try:
         layers.add(adding.read, diff_id=diff_id, parents=parents, chunks=adding.index)
     except _Whole as error:
         log.debug(explain(error))
+        kept.discard()
         return None
     except Corrupt as error:
+        kept.discard()
+        if kept.reused:
+            log.debug(f"fetching parts of {descriptor.digest} anew, what an earlier run left may be damaged: {explain(error)}")
+            return add(layers, diff_id, descriptor, ranges, parents=parents, progress=progress)
         log.warning(f"blob {descriptor.digest} cannot be put together from its parts, it is downloaded whole: {explain(error)}")
         return None
-    log.debug(f"blob {descriptor.digest}: {ranges.fetched} of {descriptor.size} bytes fetched")
-    return ranges.fetched > 0
+    else:
+        kept.discard()
+    finally:
+        kept.close()
+    log.debug(f"blob {descriptor.digest}: {kept.fetched} of {descriptor.size} bytes fetched, {kept.reused} were here already")
+    return kept.fetched + kept.reused > 0
 
 
 class _Adding:
     """One layer. Nothing is asked of the registry before the first read."""
 
-    def __init__(self, layers: Layers, descriptor: Descriptor, ranges: Ranges, progress: Callable[[int], None]) -> None:
+    def __init__(self, layers: Layers, descriptor: Descriptor, ranges: KeptRanges, progress: Callable[[int], None]) -> None:
         self.layers = layers
         self.descriptor = descriptor
         self.ranges = ranges
@@ -78,7 +92,7 @@ class _Adding:
 
         self._files, split = toc.read(where, self.ranges.read, self.what)
         plan = Plan(self._files, self.layers)
-        self._decide(plan.size, len(plan.ranges))
+        self._decide(plan.ranges)
         return Parts(plan, split, self.ranges).tar(self.progress)
 
     def _estargz(self) -> Iterator[bytes]:
@@ -87,11 +101,12 @@ class _Adding:
         table = estargz.Table(self.descriptor.annotations[ESTARGZ_TABLE], self.descriptor.size, self.ranges.read, self.what)
         plan = estargz.Plan(table, self.layers)
         self._files = table.files
-        self._decide(plan.size, len(plan.ranges))
+        self._decide(plan.ranges)
         return estargz.tar(plan, self.ranges, self.progress)
 
-    def _decide(self, size: int, count: int) -> None:
-        log.debug(f"{self.what}: {size} of {self.descriptor.size} bytes are not in the store, in {count} ranges")
+    def _decide(self, wanted: list[tuple[int, int]]) -> None:
+        size = self.ranges.missing(wanted)
+        log.debug(f"{self.what}: {size} of {self.descriptor.size} bytes are missing, in {len(wanted)} ranges")
         if size > WORTH * self.descriptor.size:
             raise _Whole(f"{self.what}: the store holds too little of it")
 
