@@ -116,13 +116,16 @@ class Engine:
     def filesystems(self) -> ContainerFilesystems:
         """The containers' root file systems."""
         if self._filesystems is None:
-            from podling.store.overlay import ContainerFilesystems
-
-            driver = self._driver()
-            self._filesystems = ContainerFilesystems(
-                self.paths.graphroot, driver=driver.name, mount_options=self.storage.mount_options,
-                userxattr=driver.userxattr, mount_program=driver.mount_program)
+            self._filesystems = self.filesystems_in(self.paths.graphroot)
         return self._filesystems
+
+    def filesystems_in(self, directory: str) -> ContainerFilesystems:
+        """Root file systems as the containers', kept in this directory."""
+        from podling.store.overlay import ContainerFilesystems
+
+        driver = self._driver()
+        return ContainerFilesystems(directory, driver=driver.name, mount_options=self.storage.mount_options,
+                                    userxattr=driver.userxattr, mount_program=driver.mount_program)
 
     def _driver(self) -> Driver:
         """How root file systems are made: as configured, and within a user namespace what works there."""

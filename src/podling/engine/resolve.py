@@ -94,16 +94,8 @@ def _check_network(options: CreateOptions) -> None:
         raise InvalidArgument("--no-hosts and --add-host cannot be set together", hint="leave out one of them")
     if net is not None and net.mode in ("none", "container") and (options.dns_servers or options.dns_search or options.dns_options):
         raise InvalidArgument(f"conflicting options: dns and the network mode: {net.mode}", hint="leave out the --dns options")
-    own_network = net is None or net.mode in ("bridge", "private")
-    if not own_network:
-        assert net is not None
-        if (options.ports or options.publish_all) and net.mode == "container":
-            raise InvalidArgument("cannot set port bindings on an existing container network namespace")
-        for said, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.mac_address, "--mac-address"),
-                           (options.network_aliases, "--network-alias")):
-            if said:
-                raise InvalidArgument(f"{flag} can only be set when the network mode is bridge: invalid argument",
-                                      hint=f"it is {net.mode}: leave out {flag}, or use --network NAME")
+    if net is not None and net.mode == "container" and (options.ports or options.publish_all):
+        raise InvalidArgument("cannot set port bindings on an existing container network namespace")
     if len(options.networks) > 1:
         for said, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.mac_address, "--mac-address")):
             if said:
@@ -319,6 +311,11 @@ def _network(options: CreateOptions, conf: ContainersConf, *, rootless: bool) ->
     if net_ns.mode in ("private", "default", ""):
         net_ns = Namespace(mode=conf.default_rootless_network_cmd if rootless and not options.networks else "bridge")
     if net_ns.mode != "bridge":
+        for said, flag in ((options.ip, "--ip"), (options.ip6, "--ip6"), (options.mac_address, "--mac-address"),
+                           (options.network_aliases, "--network-alias")):
+            if said:
+                raise InvalidArgument(f"{flag} can only be set when the network mode is bridge: invalid argument",
+                                      hint=f"it is {net_ns.mode}: leave out {flag}, or use --network NAME")
         return net_ns, ()
     default = conf.default_network or "podman"
     networks = tuple(n if n.network else n.replace(network=default)

@@ -118,11 +118,8 @@ class ImageMounts:
     """Images that a user has mounted: ``<graphroot>/mounted/containers/<image id>``, with a count of mounts beside."""
 
     def __init__(self, engine: Engine) -> None:
-        from podling.store.overlay import ContainerFilesystems
-
         self.engine = engine
-        self.filesystems = ContainerFilesystems(f"{engine.paths.graphroot}/mounted", driver=engine.storage.driver,
-                                                mount_options=engine.storage.mount_options)
+        self.filesystems = engine.filesystems_in(f"{engine.paths.graphroot}/mounted")
 
     def mounted(self) -> list[tuple[str, str]]:
         """(image id, place) of each that is mounted."""

@@ -114,6 +114,13 @@ def test_low_ports_are_refused_with_what_allows_them(user: User) -> None:
     assert_nothing_left(user)
 
 
+@pytest.mark.parametrize("option", ["--ip=10.0.2.7", "--mac-address=02:00:00:00:00:01", "--network-alias=x"])
+def test_what_only_bridges_have_is_refused_of_the_default_network(user: User, option: str) -> None:
+    refused = user.podling("create", option, "bb", status=125)
+    assert f"Error: {option.partition('=')[0]} can only be set when the network mode is bridge" in refused
+    assert "It is slirp4netns: leave out" in refused
+
+
 def test_what_is_killed_heals(user: User) -> None:
     user.podling("run", "-d", "--name", "w", "--network", "n1", "-p", "8080:80", "bb", *SERVE)
     user.world.wait_until(lambda: get(user, "127.0.0.1:8080") == "hello\n", "the server")

@@ -36,6 +36,16 @@ def test_images_in_and_out(user: User) -> None:
     user.podling("history", "bb")
 
 
+def test_an_image_is_mounted_in_the_users_namespace(user: User) -> None:
+    assert "podling unshare" in user.podling("image", "mount", "bb", status=125)
+    script = "ls -d $(podling image mount bb)/bin; podling image mount; podling image unmount bb"
+    shown = user.podling("unshare", "sh", "-c", script).split()
+    assert shown[0].startswith(GRAPHROOT)
+    assert shown[0].endswith("/bin")
+    assert shown[1:3] == ["localhost/bb:latest", shown[0].removesuffix("/bin")]
+    assert len(shown) == 4
+
+
 def test_pull_and_push(user: User) -> None:
     config = "version: 0.1\nstorage: {filesystem: {rootdirectory: /run/registry}}\nhttp: {addr: 127.0.0.1:5000}\n"
     user.world.path("/run/registry.yml").write_text(config, encoding="ascii")
