@@ -102,7 +102,8 @@ def preload() -> None:
     _gzip_tools()
 
 
-def _zstd_tools() -> tuple[Callable[[], Decoder], Callable[[int], Encoder], type[Exception]]:
+def _zstd() -> Any:
+    """The module."""
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # from Python 3.14 on
     except ImportError:
@@ -112,7 +113,7 @@ def _zstd_tools() -> tuple[Callable[[], Decoder], Callable[[int], Encoder], type
         except ImportError:
             raise Unsupported("this image is compressed with zstd, and the Python package backports.zstd is missing",
                               hint="pip install backports.zstd") from None
-    return zstd.ZstdDecompressor, zstd.ZstdCompressor, zstd.ZstdError
+    return zstd
 
 
 def _decoder(kind: str) -> tuple[Callable[[], Decoder], type[Exception]]:
@@ -121,8 +122,8 @@ def _decoder(kind: str) -> tuple[Callable[[], Decoder], type[Exception]]:
         make, _, error = _gzip_tools()
         return make, error
     if kind == "zstd":
-        make, _, error = _zstd_tools()
-        return make, error
+        zstd = _zstd()
+        return zstd.ZstdDecompressor, zstd.ZstdError
     if kind == "xz":
         import lzma  # 1 ms, and hardly any image has it
 
@@ -209,20 +210,27 @@ def decompressed(read: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], 
     return (Decompressed(source, kind).read if kind else source), kind
 
 
-def compressor(kind: str, level: int | None = None) -> Encoder:
-    """What compresses as gzip or zstd; the same input in blocks of OUTPUT_BLOCK gives the same output."""
+def compressor(kind: str, level: int | None = None, *, alongside: bool = False) -> Encoder:
+    """What compresses as gzip or zstd; the same input in blocks of OUTPUT_BLOCK gives the same output.
+
+    ``alongside``: zstd takes the input and compresses it in a thread, so that its caller makes the next meanwhile. That costs some
+    megabytes, and the output is a little different, but always the same.
+    """
     if kind == "gzip":
         _, make, _ = _gzip_tools()
         return make(GZIP_LEVEL if level is None else min(level, 3))
     if kind == "zstd":
-        _, make, _ = _zstd_tools()
-        return make(ZSTD_LEVEL if level is None else level)
+        zstd = _zstd()
+        parameter = zstd.CompressionParameter
+        threads = min(int(alongside), parameter.nb_workers.bounds()[1])      # none where the library was built without
+        encoder: Encoder = zstd.ZstdCompressor(options={
+            parameter.compression_level: ZSTD_LEVEL if level is None else level, parameter.nb_workers: threads})
+        return encoder
     raise Unsupported(f"compression format {kind!r} is not supported", hint="use gzip or zstd")
 
 
 def frame_maker(level: int | None = None) -> Callable[[bytes], bytes]:
     """What makes one zstd frame of some bytes, again and again: with one call each, twice as quick as ``compress`` and ``flush``."""
-    _, make, _ = _zstd_tools()
-    encoder: Any = make(ZSTD_LEVEL if level is None else level)
+    encoder = _zstd().ZstdCompressor(ZSTD_LEVEL if level is None else level)
     mode = encoder.FLUSH_FRAME
     return lambda data: encoder.compress(data, mode)

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podling.image.compression import Encoder
     from podling.image.encryption.jwe import PublicKey
     from podling.image.encryption.layers import Encrypted
 
@@ -42,10 +43,10 @@ class Form(Record):
         kind = manifest.layer_type(docker=docker, compression="zstd" if self.compression == CHUNKED else self.compression)
         return kind + (manifest.ENCRYPTED if self.encrypts(number, total) else "")
 
-    def blob(self, tar: Iterator[bytes], number: int, total: int) -> Blob | Encrypted:
-        """The layer as it leaves, to be iterated over once."""
+    def blob(self, tar: Iterator[bytes], number: int, total: int, *, alongside: bool = False) -> Blob | Encrypted:
+        """The layer as it leaves, to be iterated over once. ``alongside``: it may be compressed in a thread, a processor is free."""
         if not self.encrypts(number, total):
-            return Blob(tar, self.compression, self.level)
+            return Blob(tar, self.compression, self.level, alongside=alongside)
         from podling.image.encryption.layers import Encrypted
 
         # a table of contents would be of no use
@@ -55,11 +56,12 @@ class Form(Record):
 class Blob:
     """One layer on its way out, iterated over once; then ``annotations`` are what its descriptor says beside digest and size."""
 
-    def __init__(self, tar: Iterator[bytes], compression: str = "", level: int | None = None) -> None:
+    def __init__(self, tar: Iterator[bytes], compression: str = "", level: int | None = None, *, alongside: bool = False) -> None:
         self.annotations: dict[str, str] = {}
         self._tar = tar
         self._compression = compression
         self._level = level
+        self._alongside = alongside
 
     def __iter__(self) -> Iterator[bytes]:
         if self._compression == CHUNKED:
@@ -69,19 +71,33 @@ class Blob:
             yield from chunked
             self.annotations = chunked.annotations
         elif self._compression:
-            yield from compressed(self._tar, self._compression, self._level)
+            yield from compressed(self._tar, self._compression, self._level, alongside=self._alongside)
         else:
             yield from self._tar
 
 
-def compressed(source: Iterator[bytes], kind: str = "gzip", level: int | None = None) -> Iterator[bytes]:
+def compressed(source: Iterator[bytes], kind: str = "gzip", level: int | None = None, *, alongside: bool = False) -> Iterator[bytes]:
     """The stream compressed; the same bytes however the source cuts its pieces."""
-    encoder, gathered = compressor(kind, level), bytearray()
+    encoder: Encoder | None = None
+    for block in _blocks(source):
+        encoder = encoder or compressor(kind, level, alongside=alongside and len(block) == OUTPUT_BLOCK)    # not for what is small
+        yield encoder.compress(block)
+    yield (encoder or compressor(kind, level)).flush()
+
+
+def _blocks(source: Iterator[bytes]) -> Iterator[bytes]:
+    """The stream in pieces of OUTPUT_BLOCK, but for the last."""
+    parts: list[memoryview] = []
+    missing = OUTPUT_BLOCK
     for piece in source:
-        gathered += piece
-        while len(gathered) >= OUTPUT_BLOCK:
-            yield encoder.compress(bytes(gathered[:OUTPUT_BLOCK]))
-            del gathered[:OUTPUT_BLOCK]
-    if gathered:
-        yield encoder.compress(bytes(gathered))
-    yield encoder.flush()
+        rest = memoryview(piece)
+        while len(rest) >= missing:
+            parts.append(rest[:missing])
+            rest = rest[missing:]
+            yield b"".join(parts)
+            parts, missing = [], OUTPUT_BLOCK
+        if rest:
+            parts.append(rest)
+            missing -= len(rest)
+    if parts:
+        yield b"".join(parts)

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling import jsontext
 from podling.errors import InvalidArgument, RegistryError
 from podling.image import digests, manifest, workers
@@ -59,6 +61,8 @@ class Push:
         self.layers = images.layers(image)
         self.repository = f"{reference.registry}/{reference.repository}"
         self.registry = access.open(reference.registry)
+        large = [layer for layer in self.layers if layer.tar_size > SMALL]
+        self.has_free_processor = len(os.sched_getaffinity(0)) > min(WORKERS, len(large))
 
     def run(self) -> str:
         """Send the image; the digest of its manifest."""
@@ -176,7 +180,7 @@ class Push:
 
     def _begin(self, number: int, tell: Callable[..., None], made: list[Blob | Encrypted]) -> Iterator[bytes]:
         tar = self._counted(self.images.open_tar(self.image, self.layers[number]), tell)
-        made.append(self.form.blob(tar, number, len(self.layers)))
+        made.append(self.form.blob(tar, number, len(self.layers), alongside=self.has_free_processor))
         return iter(made[-1])
 
     @staticmethod

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,6 +105,16 @@ def test_compression_is_the_same_however_its_input_is_cut(kind: str) -> None:
             for step in (1 << 30, 9_999, 1 << 20, 77_777)]
     assert len(set(ways)) == 1
     assert read_all(ways[0]) == (data, kind)
+
+
+def test_zstd_in_a_thread_is_the_same_each_time() -> None:
+    source = random.Random(1)
+    pool = source.randbytes(1 << 16)
+    data = b"".join([pool[at : at + 3000] for at in (source.randrange(len(pool)) for _ in range(5000))])
+    ways = [b"".join(compressed(iter([data[at : at + step] for at in range(0, len(data), step)]), "zstd", alongside=True))
+            for step in (1 << 30, 999_999, 1 << 20, 3 << 20, 77_777, 1 << 30)]
+    assert len(set(ways)) == 1
+    assert read_all(ways[0]) == (data, "zstd")
 
 
 def test_an_unknown_format_is_named() -> None:
