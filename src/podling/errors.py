@@ -28,6 +28,10 @@ class InvalidArgument(PodlingError):
     http_status = 400
 
 
+class NoSuchAccount(InvalidArgument):
+    """The container has no user or group of this name."""
+
+
 class InvalidDetachKeys(InvalidArgument):
     """A key sequence to detach with that no terminal sends."""
 

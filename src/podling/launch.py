@@ -20,10 +20,20 @@ def run() -> NoReturn:
 
     The process ends by ``_exit``: taking the interpreter down in order costs a millisecond and frees what the kernel frees.
     """
+    _open_standard_descriptors()
     gc.set_threshold(50_000)       # a command's modules are 30,000 objects: searching them for garbage again and again takes 2 ms
     from podling.cli.main import main
 
     _exit(_flush(main(sys.argv[1:])))
+
+
+def _open_standard_descriptors() -> None:
+    """/dev/null where the caller closed 0, 1 or 2: else the next file that is opened becomes the standard output."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)      # the lowest free number is this one
 
 
 def _flush(code: int) -> int:

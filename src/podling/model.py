@@ -195,6 +195,7 @@ class ContainerConfig(Record):
     log: LogConfig = LogConfig()
     conmon_pidfile: str = ""
     pidfile: str = ""
+    cidfile: str = ""                        # goes with the container
     secrets: tuple[str, ...] = ()
 
 

@@ -40,7 +40,7 @@ class ContainersConf(Record):
     dns_options: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
     dns_servers: tuple[str, ...] = ()
-    env: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm")
+    env: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
     env_host: bool = False
     host_containers_internal_ip: str = ""
     http_proxy: bool = True

@@ -26,6 +26,8 @@ SECCOMP_LABEL = "io.containers.seccomp.profile"
 def create(engine: Engine, options: CreateOptions) -> Container:
     """Make a container; on failure nothing of it is left (a pulled image stays)."""
     check(options)
+    if options.cidfile:
+        options = options.replace(cidfile=os.path.abspath(options.cidfile))
     cidfile = _reserve_cidfile(options.cidfile)
     with Undo() as undo:
         if cidfile:
@@ -170,7 +172,7 @@ def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, n
     fresh = 64 + len(options.mounts)
     return Surroundings(
         id=container_id, name=name, created=time.time_ns(), environ=launch.caller_environment(),
-        env_files=tuple(read_lines(path, f'parsing env file "{path}"') for path in options.env_files),
+        env_files=tuple(read_lines(path, f'parsing file "{path}"') for path in options.env_files),
         label_files=tuple(read_lines(path, "unable to process labels") for path in options.label_files),
         hostname=os.uname().nodename,
         image_id=image.id if image else "", image_name=image_name, image_digest=image.digest if image else "",
@@ -205,6 +207,8 @@ def _init_path(engine: Engine, options: CreateOptions) -> str:
         return ""
     named = options.init_path or engine.conf.init_path
     if named:
+        if not os.access(named, os.X_OK):
+            raise InvalidArgument(f"container-init binary not found on the host: {named}", hint="name an init program by --init-path")
         return named
     found = process.find_program("catatonit", (*engine.conf.helper_binaries_dir, "/usr/libexec/catatonit"))
     if found is None:
@@ -216,7 +220,7 @@ def _init_path(engine: Engine, options: CreateOptions) -> str:
 def read_lines(path: str, doing: str) -> tuple[str, ...]:
     """The meaningful lines of an ``--env-file`` or ``--label-file``; ``doing`` begins the message where it cannot be opened."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", newline="\n") as file:
             text = file.read(ENVIRONMENT_FILE_LIMIT + 1)
     except OSError as error:
         raise InvalidArgument(f"{doing}: open {explain(error)}") from None
@@ -224,7 +228,8 @@ def read_lines(path: str, doing: str) -> tuple[str, ...]:
         raise InvalidArgument(f"{path} is not UTF-8 text: {error}") from None
     if len(text) > ENVIRONMENT_FILE_LIMIT:
         raise InvalidArgument(f"{path} is larger than {ENVIRONMENT_FILE_LIMIT} bytes")
-    return tuple(line.lstrip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    lines = [line.removesuffix("\r").lstrip() for line in text.split("\n")]
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _joined(engine: Engine, options: CreateOptions) -> dict[str, str]:

@@ -79,10 +79,11 @@ def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tupl
 def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
     if not options.command:
         raise InvalidArgument("must provide a non-empty command to start an exec session: invalid argument")
-    env = dict(line.partition("=")[::2] for line in config.env)
+    env = {"TERM": "xterm"} if options.terminal else {}
+    env.update(line.partition("=")[::2] for line in config.env)
     environ = launch.caller_environment()
     for path in options.env_files:
-        for line in read_lines(path, f'parsing env file "{path}"'):
+        for line in read_lines(path, f'parsing file "{path}"'):
             set_variable(env, line, environ)
     for line in options.env:
         set_variable(env, line, environ)

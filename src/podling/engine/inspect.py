@@ -339,7 +339,7 @@ def _host_config(subject: _Subject) -> Struct:
     added, dropped = _changed_capabilities(subject)
     found = Struct({
         "Binds": _binds(config), "CgroupManager": config.cgroup_manager, "CgroupMode": _namespace(config.cgroup_ns),
-        "ContainerIDFile": "", "LogConfig": _log_config(config), "NetworkMode": _namespace(config.net_ns),
+        "ContainerIDFile": config.cidfile, "LogConfig": _log_config(config), "NetworkMode": _namespace(config.net_ns),
         "PortBindings": _port_bindings(config, exposed=False),
         "RestartPolicy": Struct({"Name": config.restart.name, "MaximumRetryCount": config.restart.retries}),
         "AutoRemove": config.auto_remove, "AutoRemoveImage": False, "Annotations": or_null(_annotations(subject)),

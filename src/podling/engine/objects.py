@@ -16,6 +16,8 @@ KINDS = ("container", "image", "volume", "network")    # in the order in which a
 
 def inspect(engine: Engine, name: str, kind: str = "all", *, size: bool = False) -> tuple[str, Any]:
     """(kind, shape) of the object of this kind, or of the first kind that has one of this name; NotFound otherwise."""
+    if not name:
+        raise InvalidArgument("name or ID cannot be empty")
     if kind != "all":
         return kind, _inspect(engine, name, kind, size)
     for candidate in KINDS:

@@ -73,9 +73,19 @@ def discard(engine: Engine, config: ContainerConfig, *, with_volumes: bool) -> N
         steps.down(engine, config)
     for name in anonymous:
         _remove_volume(engine, name)
-    for path in (config.pidfile, config.conmon_pidfile, os.path.join(engine.paths.exits, config.id)):
+    for path in (config.pidfile, config.conmon_pidfile, _cidfile(config), os.path.join(engine.paths.exits, config.id)):
         if path and os.path.exists(path):
             os.unlink(path)
+
+
+def _cidfile(config: ContainerConfig) -> str:
+    """The container's cidfile; "" where it has none, or another container has it by now."""
+    try:
+        with open(config.cidfile, encoding="ascii", errors="replace") as file:
+            return config.cidfile if file.read(len(config.id)) == config.id else ""
+    except OSError as error:
+        log.debug(f"cidfile of container {config.id}: {explain(error)}")
+        return ""
 
 
 def _anonymous_volumes(engine: Engine, config: ContainerConfig) -> list[str]:

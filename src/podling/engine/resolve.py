@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TERMINAL = "TERM=xterm"                      # which no container without a terminal has
 MARK = "container=podman"                    # by which programs see that they are in a container
 WITHOUT_PORTS = ("host", "none")             # network modes in which there is nothing to publish
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
@@ -78,6 +79,8 @@ def check(options: CreateOptions) -> None:
         raise InvalidArgument(f"unknown personality {options.personality}", hint="one of LINUX, LINUX32")
     if options.hostname and options.uts_ns is not None and options.uts_ns.mode == "host":
         raise InvalidArgument("cannot set hostname when running in the host UTS namespace: invalid configuration")
+    if options.shm_size is not None and options.ipc_ns is not None and options.ipc_ns.mode == "host":
+        raise InvalidArgument("cannot set shmsize when running in the {host } IPC Namespace: invalid configuration")
     if options.cgroups == "disabled" and options.resources != limits.Resources():
         raise InvalidArgument("cannot set resource limits with --cgroups=disabled")
     if options.uid_map or options.gid_map or options.subuid_name or options.subgid_name:
@@ -106,7 +109,9 @@ def _check_network(options: CreateOptions) -> None:
 def _check_resources(options: CreateOptions) -> None:
     resources = options.resources
     if resources.memory is not None and resources.memory_swap is not None and 0 <= resources.memory_swap < resources.memory:
-        raise InvalidArgument("minimum memory swap limit should be larger than memory limit")
+        raise InvalidArgument("minimum memoryswap limit should be larger than memory limit, see usage")
+    if (resources.memory_swap or 0) > 0 and not resources.memory:
+        raise InvalidArgument("you should always set a memory limit when using a memoryswap limit, see usage", hint="add --memory")
     if resources.memory_reservation and resources.memory and resources.memory < resources.memory_reservation:
         raise InvalidArgument("minimum memory limit cannot be less than memory reservation limit, see usage")
 
@@ -131,7 +136,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         read_write_tmpfs=_first(options.read_write_tmpfs, True),
         command=command, entrypoint=entrypoint, cmd=arguments,
         env=_environment(options, image, conf, host),
-        working_dir=options.working_dir or (image.working_dir if image else "") or "/",
+        working_dir=options.working_dir or (image.working_dir if image else "") or "/", create_working_dir=not options.working_dir,
         user=user, group_add=options.group_add, umask=_first(options.umask, conf.umask),
         terminal=options.terminal, stdin_open=options.stdin_open, attach=options.attach,
         stop_signal=stop_signal, stop_timeout=_first(options.stop_timeout, conf.stop_timeout), timeout=options.timeout or 0,
@@ -171,6 +176,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         cgroup_manager=host.cgroup_manager, cgroups=options.cgroups or conf.cgroups or "enabled",
         runtime=host.runtime, runtime_path=host.runtime_path, runtime_flags=host.runtime_flags, log=_log(options, conf, host),
         conmon_pidfile=options.conmon_pidfile or "", pidfile=options.pidfile or "",
+        cidfile=options.cidfile or "",
     )
 
 
@@ -215,7 +221,7 @@ def _command(options: CreateOptions, image: ImageConfig | None) -> tuple[tuple[s
 def _environment(options: CreateOptions, image: ImageConfig | None, conf: ContainersConf, host: Surroundings) -> tuple[str, ...]:
     """The whole environment, in the order in which Podman lets one source override another."""
     env: dict[str, str] = {}
-    for line in (DEFAULT_PATH, *conf.env, MARK):
+    for line in (DEFAULT_PATH, *((TERMINAL,) if options.terminal else ()), *conf.env, MARK):
         set_variable(env, line)
     for line in image.env if image else ():
         set_variable(env, line)
@@ -242,7 +248,7 @@ def set_variable(env: dict[str, str], line: str, environ: dict[str, str] | None 
     """Apply ``NAME=value``; with ``environ`` also ``NAME`` and ``PREFIX*``, taken from there."""
     name, separator, value = line.partition("=")
     if not name:
-        raise InvalidArgument(f"invalid environment variable: \"{line}\"")
+        raise InvalidArgument(f"invalid variable: \"{line}\"")
     if separator:
         env[name] = value
     elif environ is None:
@@ -278,8 +284,11 @@ def _labels(options: CreateOptions, image: ImageConfig | None, host: Surrounding
     labels = dict(image.labels) if image else {}
     for lines in host.label_files:
         for line in lines:
-            name, _, value = line.partition("=")
-            labels[name] = value
+            name, separator, value = line.partition("=")
+            if separator:                        # a name alone is looked up in the environment, as in a file of variables
+                labels[name] = value
+            elif name in host.environ:
+                labels[name] = host.environ[name]
     labels.update(options.labels)
     return labels
 

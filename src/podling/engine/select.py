@@ -8,7 +8,7 @@ from podling.engine.engine import Engine
 from podling.engine.options import SelectOptions
 from podling.errors import InvalidArgument, NoSuchContainer
 from podling.model import Container, ContainerState
-from podling.values import units
+from podling.values import gotext, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("created", "initialized", "running", "stopped", "paused", "exited", "unknown", "stopping", "removing", "dead",
             "restarting", "configured")
+
+RESTART_POLICIES = ("always", "no", "never", "on-failure", "unless-stopped")
 
 
 def select(engine: Engine, options: SelectOptions, *, keep: Callable[[ContainerState], bool] | None = None) -> list[Container]:
@@ -99,16 +101,13 @@ def label_matches(labels: dict[str, str], wanted: str) -> bool:
 def _by_status(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
     for value in values:
         if value not in STATUSES:
-            raise InvalidArgument(f"{value} is not a valid container status", hint=f"one of {', '.join(STATUSES)}")
+            raise InvalidArgument(f"unknown container state: {value}: invalid argument", hint=f"one of {', '.join(STATUSES)}")
     wanted = {"exited" if value == "stopped" else "created" if value == "configured" else value for value in values}
     return lambda container, state: state.status in wanted
 
 
 def _by_exit_code(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
-    try:
-        codes = {int(value) for value in values}
-    except ValueError as error:
-        raise InvalidArgument(f"exited code out of range: {error}") from None
+    codes = {gotext.parse_int(value, base=10) for value in values}
     return lambda container, state: state.status == "exited" and state.exit_code in codes
 
 
@@ -172,6 +171,9 @@ def _by_pod(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, Con
 
 
 def _by_restart_policy(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
+    for value in values:
+        if value not in RESTART_POLICIES:
+            raise InvalidArgument(f"{value} invalid restart policy", hint=f"one of {', '.join(RESTART_POLICIES)}")
     return lambda container, state: engine.containers.config(container.id).restart.name in values
 
 
@@ -182,7 +184,7 @@ def _by_start_on_boot(engine: Engine, values: tuple[str, ...]) -> Callable[[Cont
         policy = engine.containers.config(container.id).restart.name
         return policy == "always" or (policy == "unless-stopped" and not state.stopped_by_user)
 
-    wanted = {value.lower() in ("true", "1") for value in values}
+    wanted = {gotext.parse_bool(value) for value in values}
     return lambda container, state: starts(container, state) in wanted
 
 

@@ -300,7 +300,8 @@ def _writable(fd: int) -> bool:
 class SignalPipe:
     """Signals as bytes to read, while it is entered; the handlers that were there come back afterwards.
 
-    Only in the main thread, as Python wants it. A signal that the caller ignores (nohup) stays ignored.
+    Only in the main thread, as Python wants it. An ignored SIGHUP stays ignored (nohup); SIGINT and SIGQUIT, which a shell
+    without job control ignores in whatever runs in the background, do not: who sends them to this process means it.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -313,7 +314,7 @@ class SignalPipe:
         self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup = _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in self._numbers:
-            if _signal.getsignal(number) != _signal.SIG_IGN:
+            if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
                 self._before[number] = _signal.signal(number, _nothing)
         return self
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from podling.errors import Corrupt, InvalidArgument
+from podling.errors import Corrupt, InvalidArgument, NoSuchAccount
 from podling.linux import files
 from podling.record import Record
 
@@ -128,7 +128,7 @@ def lookup(known: Accounts, text: str, group_add: Iterable[str] = ()) -> User:
 def _uid(text: str) -> int:
     number = _number(text)
     if number is None:
-        raise InvalidArgument(f"unable to find user {text}: no matching entries in passwd file")
+        raise NoSuchAccount(f"unable to find user {text}: no matching entries in passwd file")
     return _in_range(number)
 
 
@@ -138,7 +138,7 @@ def _gid(known: Accounts, text: str) -> int:
         return entry.gid
     number = _number(text)
     if number is None:
-        raise InvalidArgument(f"unable to find group {text}: no matching entries in group file")
+        raise NoSuchAccount(f"unable to find group {text}: no matching entries in group file")
     return _in_range(number)
 
 
@@ -146,7 +146,7 @@ def _added_gid(known: Accounts, text: str) -> int:
     entry = known.group(text)
     number = entry.gid if entry is not None else _number(text)
     if number is None:
-        raise InvalidArgument(f"looking up supplemental groups: Unable to find group {text}")
+        raise NoSuchAccount(f"looking up supplemental groups: Unable to find group {text}: no matching entries in group file")
     return _in_range(number)
 
 

@@ -127,7 +127,7 @@ def normal(spec: dict[str, Any], container_id: str) -> dict[str, Any]:
     spec["filtered"] = bool(seccomp or annotations.get("run.oci.seccomp_bpf_data"))
     spec["stop signal"] = annotations["org.opencontainers.image.stopSignal"]
     spec["user annotation"] = annotations.get("a")
-    process["env"] = sorted(process["env"])
+    process["env"] = sorted(set(process["env"]) - {"TERM=xterm"})    # Podman 5 gives it to a terminal alone
     process["rlimits"] = {limit["type"]: limit for limit in process.get("rlimits", ())}
     process["capabilities"] = {kind: names for kind, names in process.get("capabilities", {}).items() if names}
     spec["mounts"] = {mount["destination"]: _mount(mount) for mount in spec["mounts"]}

@@ -26,15 +26,15 @@ def test_a_variable_is_given_or_taken_from_the_environment(line: str, expected: 
 
 
 def test_a_variable_needs_a_name() -> None:
-    with pytest.raises(InvalidArgument, match='invalid environment variable: "=1"'):
+    with pytest.raises(InvalidArgument, match='invalid variable: "=1"'):
         set_variable({}, "=1", {})
 
 
 def test_an_env_file_has_comments_and_bare_names(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("A=1\n# no\n\n  B\nC = 3\n")
     assert read_lines(str(tmp_path / "env"), "reading") == ("A=1", "B", "C = 3")
-    with pytest.raises(InvalidArgument, match=r'^parsing env file "x": open .*/none: no such file or directory$'):
-        read_lines(str(tmp_path / "none"), 'parsing env file "x"')
+    with pytest.raises(InvalidArgument, match=r'^parsing file "x": open .*/none: no such file or directory$'):
+        read_lines(str(tmp_path / "none"), 'parsing file "x"')
 
 
 @pytest.mark.parametrize(("options", "words"), [

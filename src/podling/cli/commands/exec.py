@@ -9,7 +9,7 @@ from podling.cli.commands.selecting import LATEST, one
 from podling.cli.flags import Command, Flag
 from podling.engine.exec import execute, execute_detached
 from podling.engine.options import ExecOptions
-from podling.errors import InvalidArgument, InvalidDetachKeys, NoSuchContainer, PodlingError, WrongState, explain
+from podling.errors import InvalidArgument, InvalidDetachKeys, NoSuchAccount, NoSuchContainer, PodlingError, WrongState, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
             context.out.line(execute_detached(context.engine, container, options))
             return 0
         return execute(context.engine, container, options)
-    except (InvalidDetachKeys, WrongState) as error:
+    except (InvalidDetachKeys, NoSuchAccount, WrongState) as error:
         if not options.detach:
             error.exit_code = _NO_SESSION
         raise

@@ -75,6 +75,8 @@ def _inspect(context: Context, said: dict[str, Any], args: list[str], kind: str)
         if args:
             raise InvalidArgument("choose either one or more volumes or all")
         args = [name for (name,) in engine.database.rows("SELECT name FROM volumes ORDER BY name")]
+    elif not args and kind == "volume":
+        raise InvalidArgument("provide one or more volume names or use --all")
     elif not args:
         raise InvalidArgument("no names or ids specified")
     if size and kind not in ("all", "container"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from podling import log
@@ -49,7 +50,8 @@ def run(context: Context, said: dict[str, Any], _args: list[str]) -> None:
             return
         context.out.flush()
         time.sleep(watch)
-        context.out.write("\x1b[H\x1b[2J")       # as `clear` does
+        if os.isatty(1):
+            context.out.write("\x1b[H\x1b[2J")   # as `clear` does
 
 
 def _show(context: Context, said: dict[str, Any], options: ListOptions) -> None:
@@ -242,7 +244,8 @@ def _json(listed: Listed, now: int) -> dict[str, Any]:
 
 FLAGS = (
     Flag("--all", "-a", "Show all the containers, default is only running containers", kind="bool"),
-    Flag("--external", kind="bool", help="Show containers in storage not controlled by Podman", noop=True),
+    Flag("--external", kind="bool", help="Show containers in storage not controlled by Podman", noop=True,
+         aliases=("--storage",)),
     FILTER,
     Flag("--format", help="Pretty-print containers to JSON or using a Go template"),
     Flag("--last", "-n", "Print the n last created containers (all states)", kind="int", default_text="-1"),

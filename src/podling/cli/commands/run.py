@@ -10,7 +10,7 @@ from podling.cli.commands.container_options import create_options
 from podling.cli.flags import Command
 from podling.engine.create import create as create_container
 from podling.engine.options import RunOptions
-from podling.errors import InvalidDetachKeys
+from podling.errors import ExitStatus, PodlingError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RUN_OPTIONS = ("detach", "detach_keys", "sig_proxy", "preserve_fds")
 _ARGS = (1, None, "")
-_NOT_ATTACHED = 126                              # Podman's exit code where the container could not be attached to
+_NOT_STARTED = 126                               # Podman's exit code where what was made could not be started or attached to
 
 
 def create(context: Context, said: dict[str, Any], args: list[str]) -> None:
@@ -43,8 +43,9 @@ def run(context: Context, said: dict[str, Any], args: list[str]) -> int:
     container = create_container(context.engine, create_options(context, said, args))
     try:
         status = run_container(context.engine, container, options)
-    except InvalidDetachKeys as error:
-        error.exit_code = _NOT_ATTACHED
+    except PodlingError as error:
+        if error.exit_code == PodlingError.exit_code and not isinstance(error, ExitStatus):
+            error.exit_code = _NOT_STARTED
         raise
     if options.detach:
         context.out.line(container.id)

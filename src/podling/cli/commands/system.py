@@ -68,5 +68,5 @@ INFO = Command(
     "info", "[options]", "Display podling system information",
     "Display information pertaining to the host, current storage stats, and build of podling.\n\n"
     "  Useful for the user and when reporting issues.\n",
-    (_FORMAT,), info, args=(0, 0, ""), examples=("{}",),
+    (Flag("--debug", "-D", "", kind="bool", hidden=True, noop=True), _FORMAT), info, args=(0, 0, ""), examples=("{}",),
 )
