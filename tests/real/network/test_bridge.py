@@ -194,7 +194,7 @@ def test_no_port_is_published_where_firewalld_forwards_alone(ready: World) -> No
     env = {"PATH": f"/run/fake:{ready.env['PATH']}"}
     settings.write_text("# StrictForwardPorts=yes\nDefaultZone=public\nStrictForwardPorts = yes\n", encoding="ascii")
     refused = ready.run(*publish, check=False, env=env)
-    assert (refused.returncode, "firewalld StrictForwardPorts enabled" in refused.stderr) == (125, True), refused.stderr
+    assert (refused.returncode, "firewalld StrictForwardPorts enabled" in refused.stderr) == (126, True), refused.stderr
     assert "--add-forward-port" in refused.stderr
     ready.run("podling", "run", "--rm", "bb", "true", env=env)
     settings.write_text("# StrictForwardPorts=yes\nStrictForwardPorts=no\n", encoding="ascii")
