@@ -154,3 +154,22 @@ def test_cleanup_removes_what_it_is_told_to(world: World, podling: Callable[...,
     podling("system", "prune", "--external")
     assert "cannot be combined" in podling("system", "prune", "--external", "--all", status=125)
     world.assert_nothing_left()
+
+
+def test_what_matches_a_glob_is_mounted(world: World, podling: Callable[..., str], tmp_path: Path) -> None:
+    for name in ("a1", "a2", ".a3", "b"):
+        (tmp_path / name).write_text(name)
+    glob = f"type=glob,src={tmp_path}/*a*"
+    assert podling("run", "--rm", *NONE, "--mount", f"{glob},dst=/in,ro", "bb", "sh", "-c", "cd /in; cat a1 a2 .a3; ls -A") == (
+        "a1a2.a3.a3\na1\na2\n")
+    assert podling("run", "--rm", *NONE, "--mount", f"{glob}", "bb", "ls", "-A", str(tmp_path)) == ".a3\na1\na2\n"
+    assert f'no file paths matching glob "{tmp_path}/c*"' in podling(
+        "create", "--mount", f"type=glob,src={tmp_path}/c*,dst=/in", "bb", status=125)
+    assert "/in/a1: duplicate mount destination" in podling(
+        "create", "--mount", f"{glob},dst=/in", "-v", f"{tmp_path}/b:/in/a1", "bb", status=125)
+    assert podling("ps", "-aq") == ""
+
+
+def test_a_part_of_an_image_is_mounted(world: World, podling: Callable[..., str]) -> None:
+    assert podling("run", "--rm", *NONE, "--mount", "type=image,src=bb,dst=/img,subpath=/etc", "bb", "ls", "/img") == "group\npasswd\n"
+    world.assert_nothing_left()

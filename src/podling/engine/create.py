@@ -28,6 +28,8 @@ def create(engine: Engine, options: CreateOptions) -> Container:
     check(options)
     if options.cidfile:
         options = options.replace(cidfile=os.path.abspath(options.cidfile))
+    if any(mount.kind == "glob" for mount in options.mounts):
+        options = options.replace(mounts=_globbed(options.mounts))
     cidfile = _reserve_cidfile(options.cidfile)
     with Undo() as undo:
         if cidfile:
@@ -108,6 +110,28 @@ def summary(config: ContainerConfig) -> Container:
                      created=config.created, command=config.cmd or config.command, labels=config.labels, ports=config.ports,
                      exposed_ports=config.exposed_ports, networks=networks, mounts=tuple(mount.destination for mount in config.mounts),
                      auto_remove=config.auto_remove)
+
+
+def _globbed(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """The mounts with one for each path that a glob matches; InvalidArgument where none does, or two have one destination."""
+    import glob  # for those who have such a mount alone
+
+    found: list[Mount] = []
+    for mount in mounts:
+        if mount.kind != "glob":
+            found.append(mount)
+            continue
+        paths = sorted(glob.glob(mount.source, include_hidden=True))
+        if not paths:
+            raise InvalidArgument(f'no file paths matching glob "{mount.source}"')
+        found += [mount.replace(kind="bind", source=path, destination=os.path.join(mount.destination, os.path.basename(path))
+                                if mount.destination else path) for path in paths]
+    seen: set[str] = set()
+    for mount in found:
+        if mount.destination in seen:
+            raise InvalidArgument(f"{mount.destination}: duplicate mount destination")
+        seen.add(mount.destination)
+    return tuple(found)
 
 
 def _reserve_cidfile(path: str | None) -> str:

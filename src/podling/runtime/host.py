@@ -186,8 +186,8 @@ def _sources(config: ContainerConfig, facts: Facts) -> dict[str, str]:
     """Sources that are not the mount's own: overlays and images mounted for it, and directories inside volumes."""
     sources = dict(facts.image_mounts)
     for mount in config.mounts:
-        if mount.subpath and mount.destination not in sources:
-            root = facts.volumes.get(mount.source, mount.source)
+        if mount.subpath:
+            root = sources.get(mount.destination) or facts.volumes.get(mount.source, mount.source)
             sources[mount.destination] = files.resolve_in_root(root, mount.subpath)
     return sources
 

@@ -84,6 +84,8 @@ def test_relative_paths_are_refused_where_there_is_no_directory_to_take_them_fro
     ("type=bind,src=/a,dst=/b,relabel=shared,chown=false", bind("/a", relabel="z")),
     ("type=bind,src=/a,dst=/b,idmap,consistency=cached,nosuid", bind("/a", idmap="", options=("nosuid",))),
     ('type=bind,"src=/a,b",dst=/b', bind("/a,b")),
+    ("type=glob,src=/a*,dst=/b,ro", Mount(kind="glob", source="/a*", destination="/b", options=("ro",))),
+    ("type=glob,src=/a*", Mount(kind="glob", source="/a*", destination="")),
     ("type=volume,src=v,destination=/b,volume-subpath=x", volume("v", subpath="x")),
     ("type=volume,dst=/b", volume("")),
     ("type=volume,src=v,dst=/b,volume-opt=type=nfs,volume-opt=o=addr=1.2.3.4,ro",
@@ -102,7 +104,7 @@ def test_mounts_are_read(text, mount):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("type=bind,src=/a,dst=/b,no-dereference", "the 'no-dereference' mount option is not available yet"),
-    ("type=glob,src=/a*,dst=/b", "--mount type=glob is not available yet"),
+    ("type=glob,dst=/b", "must set source of a glob mount"),
     ("type=bind,src=/a,dst=/b,ro=x", ("'readonly', 'ro', or 'rw' must be set to true or false, instead received \"x\": "
                                      "must provide an argument for option")),
     ("type=volume,src=v,dst=/b,volume-opt", "cannot parse driver opts: invalid mount option"),

@@ -83,6 +83,9 @@ def merge(*, volumes: Iterable[str] = (), mounts: Iterable[str] = (), tmpfs: Ite
         _add(decided, parse_volume(text, cwd=cwd))
     seen: set[str] = set()
     for mount in by_mount:
+        if mount.kind == "glob":                 # its destinations are known when the paths are
+            decided[f"{mount.source} {mount.destination}"] = mount
+            continue
         if mount.destination in seen:
             raise InvalidArgument(f"{mount.destination}: duplicate mount destination")
         seen.add(mount.destination)

@@ -30,7 +30,7 @@ _MOUNT_FORMAT = ("incorrect mount format: should be --mount type=<bind|glob|tmpf
 def parse_mount(text: str, *, cwd: str = "") -> Mount:
     """One ``--mount``: comma-separated ``type=bind,src=/a,dst=/b,ro``; InvalidArgument in Podman's words.
 
-    Types: bind, volume, tmpfs, ramfs, devpts, image. Fields with commas stand in double quotes.
+    Types: bind, glob, volume, tmpfs, ramfs, devpts, image. Fields with commas stand in double quotes.
     """
     kind, fields = "", []
     for field in split_csv(text):
@@ -45,10 +45,12 @@ def parse_mount(text: str, *, cwd: str = "") -> Mount:
         return _parse_image_mount(fields)
     if kind == "devpts":
         return _parse_devpts_mount(fields)
-    if kind not in ("bind", "volume", "tmpfs", "ramfs"):
-        if kind in ("glob", "artifact"):
+    if kind not in ("bind", "glob", "volume", "tmpfs", "ramfs"):
+        if kind == "artifact":
             raise InvalidArgument(f"--mount type={kind} is not available yet")
         raise InvalidArgument(f"invalid filesystem type {quote(kind)}")
+    if kind == "glob":
+        return _MountFields("bind").read(fields).finish_glob(cwd)
     return _MountFields(kind).read(fields).finish(cwd)
 
 
@@ -107,6 +109,13 @@ class _MountFields:
             check_memory(self.options)
         mount = Mount(kind=self.kind, source=source, destination=self.destination, subpath=self.subpath)
         return with_options(mount, self.options)
+
+    def finish_glob(self, cwd: str) -> Mount:
+        """The mounts of all paths that match the source."""
+        if not self.source:
+            raise InvalidArgument("must set source of a glob mount")
+        mount = Mount(kind="glob", source=host_path(self.source, cwd), destination=self.destination)
+        return with_options(mount, checked(self.options))
 
     def _once(self, name: str, said: bool) -> None:
         if said:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Mount(Record):
     """One mount asked for.
 
-    ``kind``: bind, volume, tmpfs, ramfs, devpts, image. ``source``: a host path, a volume's name ("" for an anonymous
+    ``kind``: bind, volume, tmpfs, ramfs, devpts, image, or glob, which stands for a bind mount of each path that matches the source, in
+    the destination or, where that is "", at the same path. ``source``: a host path, a volume's name ("" for an anonymous
     volume), an image, or for the file systems without a source their kind. ``options`` are mount options in the order given
     (ro, rw, nosuid, rprivate, size=..., ...), without those that have a field of their own here.
     """
