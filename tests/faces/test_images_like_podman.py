@@ -145,15 +145,34 @@ def test_the_answer_is_podmans(both: World, question: str) -> None:
 
 def test_rows_as_json_are_podman_5s(both: World) -> None:
     """In the order of its fields, too: programs read them a line at a time. (Podman 4 writes the whole list for them.)"""
-    lines = both.run("podling", "images", "--format", "{{json .}}").stdout.splitlines()
+    both.run("sh", "-ec", "mkdir /run/rows; echo hi >/run/rows/f; tar cf /run/rows.tar -C /run/rows .; touch -d @1700000000 /run/rows.tar")
+    both.run("podling", "import", "-q", "-m", "why", "/run/rows.tar", "rows:1")
+    both.run("podling", "tag", "rows:1", "rows:2")
+    lines = both.run("podling", "images", "-f", "reference=rows", "--format", "{{json .}}").stdout.splitlines()
     shapes = [json.loads(line) for line in lines]
     assert all(list(shape)[:6] == ["repository", "tag", "Id", "ParentId", "RepoTags", "RepoDigests"] for shape in shapes)
-    assert sorted(f"{shape['repository']}:{shape['tag']}" for shape in shapes) == sorted(shapes[0]["Names"])
-    assert {shape["Created"] for shape in shapes} == {1767225600}
-    history = both.run("podling", "history", "--format", "{{json .}}", "bb").stdout
+    assert sorted(f"{shape['repository']}:{shape['tag']}" for shape in shapes) == ["localhost/rows:1", "localhost/rows:2"]
+    assert {shape["Created"] for shape in shapes} == {1700000000}
+    history = both.run("podling", "history", "--format", "{{json .}}", "rows:1").stdout
     shape = json.loads(history)
-    assert list(shape) == ["id", "created", "CreatedBy", "tags", "size"]
+    assert list(shape) == ["id", "created", "CreatedBy", "tags", "size", "comment"]
     assert history.count("\n") == 1
-    whole = both.run("podling", "history", "--format", "json", "bb").stdout
+    whole = both.run("podling", "history", "--format", "json", "rows:1").stdout
     assert json.loads(whole) == [{**shape, "Created": shape["created"]}]
     assert whole.count("\n") == 1
+    both.run("podling", "rmi", "rows:1", "rows:2")
+
+
+def test_the_same_file_is_imported_as_the_same_image(both: World) -> None:
+    """As old as the file, as podman's; from a pipe it is of now."""
+    both.run("sh", "-ec", "mkdir /run/root; echo hi >/run/root/f; tar cf /run/root.tar -C /run/root .; touch -d @1700000000 /run/root.tar")
+    stories = []
+    for engine in (both.podman, lambda *argv, **rest: both.run("podling", *argv, **rest)):
+        ids = {engine("import", "-q", "/run/root.tar", f"imported:{number}").stdout for number in (1, 2)}
+        created = engine("image", "inspect", "--format", "{{.Created}}", "imported:1").stdout
+        engine("save", "-q", "-o", "/run/nameless.tar", *(text.strip().removeprefix("sha256:") for text in ids))
+        archived = json.loads(both.run("tar", "xOf", "/run/nameless.tar", "manifest.json").stdout)
+        both.run("rm", "/run/nameless.tar")
+        engine("rmi", "imported:1", "imported:2")
+        stories.append((len(ids), created, archived[0]["RepoTags"]))
+    assert stories[1] == stories[0] == (1, stories[0][1], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from podling import log
 from podling.engine.images import LOCALHOST, full_name
@@ -301,7 +302,7 @@ def _loaded_name(name: str) -> str:
 
 
 def import_image(engine: Engine, source: str, name: str | None, options: ImportOptions) -> Image:
-    """A root file system's tar (a path, "-" or a URL) as an image."""
+    """A root file system's tar (a path, "-" or a URL) as an image. The same file gives the same image: it is as old as the file."""
     from podling.engine import trust
 
     trust.gate(options.signature_policy).check_unsigned("tarball", f"tarball:{source}")
@@ -320,8 +321,9 @@ def import_image(engine: Engine, source: str, name: str | None, options: ImportO
         read: Callable[[int], bytes] = answer.read
     else:
         read = open_file(source)
+    created = os.stat(source).st_mtime_ns if os.path.isfile(source) else time.time_ns()
     return import_tar(engine.images, read, names=names, changes=options.changes, message=options.message,
-                      platform=options.platform, source="tarball")
+                      platform=options.platform, source="tarball", created=created)
 
 
 # --- push and save ----------------------------------------------------------------------------------------------------

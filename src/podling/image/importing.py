@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from podling import jsontext
 from podling.errors import InvalidArgument
@@ -25,21 +24,21 @@ INSTRUCTIONS = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "STOPS
 
 
 def import_tar(images: Images, read: Callable[[int], bytes], *, names: Iterable[str], changes: Iterable[str], message: str,
-               platform: Platform | None, source: str) -> Image:
-    """Store the tar as an image. ``source``: where it came from, for the image's history."""
+               platform: Platform | None, source: str, created: int) -> Image:
+    """Store the tar as an image. ``source``: where it came from, for the image's history; ``created``: when (nanoseconds)."""
     config = apply_changes(changes)
     plain, _ = decompressed(read)
     layer = images.layer_store.add(plain)
     where = platform or host_platform()
     host = host_platform()
-    created = format_rfc3339(time.time_ns(), local=False)
+    moment = format_rfc3339(created, local=False)
     document: dict[str, Any] = {
-        "created": created, "architecture": where.architecture or host.architecture, "os": where.os or host.os}
+        "created": moment, "architecture": where.architecture or host.architecture, "os": where.os or host.os}
     if where.variant:
         document["variant"] = where.variant
     document["config"] = config
     document["rootfs"] = {"type": "layers", "diff_ids": [layer.diff_id]}
-    document["history"] = [{"created": created, "created_by": f"/bin/sh -c #(nop) ADD file:{layer.diff_id[7:]} in /",
+    document["history"] = [{"created": moment, "created_by": f"/bin/sh -c #(nop) ADD file:{layer.diff_id[7:]} in /",
                             "comment": message or f"imported from {source}"}]
     content = jsontext.dumps(document).encode("utf-8", "surrogateescape")
     described = manifest.build(Manifest(
