@@ -35,7 +35,7 @@ TARGETS = {
     "run -d": 0.7, "stop": 0.7, "rm -f": 0.7, "exec": 0.5,
     "ps -a, 100 containers": 0.8, "images, 100 images": 0.8, "inspect": 0.8, "info": 0.3,
     "pull, 480 MB": 0.4, "save, 480 MB": 0.4, "load, 480 MB": 0.4, "push, 480 MB": 0.4, "idle container's memory": 1.0,
-    "pull, 5 MB": 0.6, "save, 5 MB": 0.6, "load, 5 MB": 0.6, "push, 5 MB": 0.6, "commit, 5 MB": 0.6,
+    "pull, 5 MB": 0.6, "save, 5 MB": 0.6, "load, 5 MB": 0.6, "push, 5 MB": 0.6, "commit, 5 MB": 0.6, "commit, 480 MB": 0.35,
     "images, 1000 images of 10 layers": 1.0,
 }
 
@@ -312,10 +312,11 @@ def moving(bench: Bench, base: Path, runs: int, label: str, **shape: int) -> Non
         engine.run("rmi", "-f", reference)
         return engine.seconds("load", "-q", "-i", str(base / f"{engine.name}.tar"))
 
-    def push(engine: Engine) -> float:
+    def push(engine: Engine, compression: str = "gzip") -> float:
         shutil.rmtree(base / "registry" / "docker" / "registry" / "v2" / "repositories" / "pushed", ignore_errors=True)
         shutil.rmtree(base / "registry" / "docker" / "registry" / "v2" / "blobs", ignore_errors=True)
-        return engine.seconds("push", "-q", "--tls-verify=false", reference, "localhost:5000/pushed:1")
+        return engine.seconds("push", "-q", "--tls-verify=false", "--compression-format", compression, reference,
+                              "localhost:5000/pushed:1")
 
     bench.measure(f"pull, {label}", pull, runs=runs, unit="s")
     if not shape and bench.wanted("peak memory of a pull"):
@@ -328,25 +329,32 @@ def moving(bench: Bench, base: Path, runs: int, label: str, **shape: int) -> Non
     bench.measure(f"save, {label}", save, runs=runs, unit="s")
     bench.measure(f"load, {label}", load, runs=runs, unit="s")
     bench.measure(f"push, {label}", push, runs=runs, unit="s")
+    bench.measure(f"push as zstd, {label}", lambda e: push(e, "zstd"), runs=runs, unit="s")
 
 
-def commits(bench: Bench, base: Path) -> None:
-    """An image of a container that has written 5 MB in 400 files."""
-    files = base / "changed"
-    files.mkdir()
-    for number in range(400):
-        (files / f"{number}").write_bytes(os.urandom(13_000))
+def commits(bench: Bench, base: Path, label: str, *, files: int, size: int, runs: int | None = None) -> None:
+    """An image of a container that has written so many files of this size."""
+    if not any(bench.wanted(name) for name in (f"commit, {label}", f"diff, {files} files")):
+        return
+    changed = base / "changed"
+    for number in range(files):
+        place = changed / f"{number // 500}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}").write_bytes(os.urandom(size))
     for engine in bench.engines:
         engine.run("create", "--name", "changed", "--network", "none", "bb", "true")
-        engine.run("cp", str(files), "changed:/srv")
+        engine.run("cp", str(changed), "changed:/srv")
+    shutil.rmtree(changed)
 
     def commit(engine: Engine) -> float:
         (base / "new").write_bytes(os.urandom(13_000))       # each time another layer
         engine.run("cp", str(base / "new"), "changed:/srv/new")
-        return engine.seconds("commit", "-q", "changed", "committed")
+        took = engine.seconds("commit", "-q", "changed", "committed")
+        engine.run("rmi", "-f", "committed")
+        return took
 
-    bench.measure("commit, 5 MB", commit)
-    bench.measure("diff, 400 files", lambda e: e.seconds("diff", "changed"))
+    bench.measure(f"commit, {label}", commit, runs=runs)
+    bench.measure(f"diff, {files} files", lambda e: e.seconds("diff", "changed"), runs=runs)
     for engine in bench.engines:
         engine.run("rm", "-f", "changed")
 
@@ -379,10 +387,11 @@ def main() -> None:
             engine.run("tag", "localhost/bb:latest", "bb")
         containers(bench)
         lists(bench, [int(word) for word in options.grow.split(",") if word], base)
-        commits(bench, base)
+        commits(bench, base, "5 MB", files=400, size=13_000)
         moving(bench, base, options.runs, "5 MB", layers=3, files=400, size=5 << 20)
         if not options.skip_big:
             moving(bench, base, options.big_runs, "480 MB")
+            commits(bench, base, "480 MB", files=47_000, size=10_200, runs=options.big_runs)
         if options.many:
             many(bench, options.many, base)
     finally:
