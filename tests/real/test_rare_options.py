@@ -173,3 +173,18 @@ def test_what_matches_a_glob_is_mounted(world: World, podling: Callable[..., str
 def test_a_part_of_an_image_is_mounted(world: World, podling: Callable[..., str]) -> None:
     assert podling("run", "--rm", *NONE, "--mount", "type=image,src=bb,dst=/img,subpath=/etc", "bb", "ls", "/img") == "group\npasswd\n"
     world.assert_nothing_left()
+
+
+def test_containers_are_privileged_where_the_configuration_says_so(podling: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text('[containers]\nprivileged = true\n')
+    env = {"CONTAINERS_CONF": str(tmp_path / "conf")}
+    filtered = ("bb", "grep", "Seccomp:", "/proc/self/status")
+    assert podling("run", "--rm", *NONE, *filtered, env=env).split() == ["Seccomp:", "0"]
+    assert podling("run", "--rm", *NONE, "--privileged=false", *filtered, env=env).split() == ["Seccomp:", "2"]
+
+
+def test_a_driver_without_a_log_needs_no_tag(podling: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text('[containers]\nlog_tag = "web"\n')
+    assert podling("run", "--rm", *NONE, "--log-driver", "none", "bb", "echo", "hi", env={"CONTAINERS_CONF": str(tmp_path / "conf")}) == (
+        "hi\n")
+    assert "has no tags" in podling("run", "--rm", *NONE, "--log-opt", "tag=web", "bb", "true", status=126)

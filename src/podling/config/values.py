@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from podling import log
 from podling.errors import Corrupt, InvalidArgument
-from podling.values.units import parse_duration, parse_size
+from podling.values.units import parse_duration, parse_size_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _texts(value: Any) -> tuple[list[str], bool | None]:
 
 
 def _size(value: Any) -> int:
-    size = _number(value) if isinstance(value, int) else parse_size(_text(value)) if value else 0
+    size = _number(value) if isinstance(value, int) else parse_size_decimal(_text(value)) if value else 0
     if size < 0:
         raise WrongValue(f"expected a size, not {_say(value)}")
     return size

@@ -162,7 +162,7 @@ class CreateOptions(Record):
     ipc_ns: Namespace | None = None
     uts_ns: Namespace | None = None
     cgroup_ns: Namespace | None = None
-    privileged: bool = False
+    privileged: bool | None = None
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security: SecurityOptions = SecurityOptions()

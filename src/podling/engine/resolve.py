@@ -127,6 +127,7 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
     _check_idmapped(decided_mounts, host, ids)
     cap_default = conf.default_capabilities
     memory_defaults = _resources(options, conf, host=host)
+    privileged = _first(options.privileged, conf.privileged)
     stop_signal = options.stop_signal or (signals.parse(image.stop_signal) if image and image.stop_signal else 15)
     return ContainerConfig(
         id=host.id, name=host.name, created=host.created,
@@ -157,8 +158,8 @@ def resolve(options: CreateOptions, image: ImageConfig | None, conf: ContainersC
         ipc_ns=_joined(options.ipc_ns or Namespace(mode=conf.ipcns or "shareable"), host),
         uts_ns=_joined(options.uts_ns or _configured(conf.utsns), host),
         cgroup_ns=_joined(options.cgroup_ns or _configured(conf.cgroupns), host),
-        privileged=options.privileged,
-        capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=options.privileged,
+        privileged=privileged,
+        capabilities=limits.merge_capabilities(cap_default, options.cap_add, options.cap_drop, privileged=privileged,
                                                bounding=host.capabilities or limits.ALL_CAPABILITIES),
         cap_add=options.cap_add, cap_drop=options.cap_drop, security=_security(options, conf),
         networks=networks, ports=() if net_ns.mode in WITHOUT_PORTS else ports.merge_ports(options.ports), publish_all=options.publish_all,
@@ -343,7 +344,7 @@ def _network(options: CreateOptions, conf: ContainersConf, *, rootless: bool) ->
 
 def _security(options: CreateOptions, conf: ContainersConf) -> SecurityOptions:
     """With the configured filter of system calls where the user said nothing; a privileged container has none."""
-    if options.security.seccomp or options.privileged or not conf.seccomp_profile:
+    if options.security.seccomp or _first(options.privileged, conf.privileged) or not conf.seccomp_profile:
         return options.security
     return options.security.replace(seccomp=conf.seccomp_profile)
 
@@ -460,4 +461,5 @@ def _log(options: CreateOptions, conf: ContainersConf, host: Surroundings) -> Lo
     driver = "k8s-file" if driver in ("json-file", "") else driver
     path = asked.path or (host.log_path if driver == "k8s-file" else "")
     size = options.log_max_size if options.log_max_size is not None else conf.log_size_max
-    return asked.replace(driver=driver, path=path, max_size=size, tag=asked.tag or conf.log_tag)
+    tag = "" if driver in ("none", "passthrough") else asked.tag or conf.log_tag
+    return asked.replace(driver=driver, path=path, max_size=size, tag=tag)

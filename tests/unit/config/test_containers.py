@@ -65,7 +65,7 @@ def test_values_of_all_kinds():
     ''')
     assert found.annotations == {"run.oci.keep_original_groups": "1", "a": "b=c"}
     assert found.default_capabilities == ("CAP_CHOWN", "CAP_KILL")
-    assert (found.shm_size, found.log_size_max, found.oom_score_adj, found.init) == (128 << 20, 10000, -100, True)
+    assert (found.shm_size, found.log_size_max, found.oom_score_adj, found.init) == (128_000_000, 10000, -100, True)
     assert found.default_subnet_pools == (("10.1.0.0/16", 26),)
     assert (found.engine_env, found.env[0][:5], found.retry_delay) == (("HTTPS_PROXY=x",), "PATH=", 1_500_000_000)
     assert (found.runtimes["mine"], found.runtimes["crun"]) == (("/opt/mine",), ("/opt/crun",))
