@@ -10,13 +10,31 @@ from podling.engine.engine import Engine
 from podling.engine.options import RemoveOptions, StopOptions
 from podling.engine.roots import is_up
 from podling.engine.start import finish
-from podling.engine.stop import stop, unpause
+from podling.engine.stop import Stopping, unpause
 from podling.errors import InUse, NoSuchContainer, PodlingError, WrongState, explain
 from podling.model import Container, ContainerConfig
+from podling.state.containers import LIVE
 
 
-def remove(engine: Engine, container: Container, options: RemoveOptions) -> list[str]:
-    """Remove the container; ids of all that were removed (with ``depend``, the ones that needed it come first)."""
+def tell(engine: Engine, container: Container, options: RemoveOptions) -> Stopping | None:
+    """Have a running container that ``force`` will remove begin to end, so that several end side by side.
+
+    None where it does not run, is paused, or cannot be removed: :func:`remove` knows what to do and to say.
+    """
+    try:
+        if not options.force or engine.containers.dependents(container.id) or engine.containers.state(container.id).status != "running":
+            return None
+        return Stopping(engine, container, StopOptions(timeout=options.timeout))
+    except (NoSuchContainer, WrongState) as error:
+        log.debug(f"telling container {container.id} to end: {explain(error)}")
+        return None
+
+
+def remove(engine: Engine, container: Container, options: RemoveOptions, stopping: Stopping | None = None) -> list[str]:
+    """Remove the container; ids of all that were removed (with ``depend``, the ones that needed it come first).
+
+    ``stopping``: what :func:`tell` gave.
+    """
     removed: list[str] = []
     for other in engine.containers.dependents(container.id):
         if not options.depend:
@@ -25,12 +43,12 @@ def remove(engine: Engine, container: Container, options: RemoveOptions) -> list
                         "container already exists", hint="remove them first, or use 'podling rm --depend'")
         removed += remove(engine, engine.containers.get(other), options)
     state = engine.containers.state(container.id)
-    if state.status in ("running", "paused", "stopping"):
+    if stopping is not None or state.status in ("running", "paused", "stopping"):
         if not options.force:
             raise WrongState(f"cannot remove container {container.id} as it is {state.status} - running or paused containers "
                              "cannot be removed without force: container state improper",
                              hint=f"stop it first, or use 'podling rm --force {container.name}'")
-        _stop(engine, container, options)
+        _stop(engine, container, options, stopping)
     with engine.lock("container", container.id).exclusive() as held:
         try:
             config = engine.containers.config(container.id)
@@ -41,7 +59,8 @@ def remove(engine: Engine, container: Container, options: RemoveOptions) -> list
         if engine.containers.observe(stored).status == "running":
             raise WrongState(f"container {container.id} was started by another command: container state improper")
         try:
-            finish(engine, config, stored)
+            if stored.status in LIVE or is_up(engine, config.id):
+                finish(engine, config, stored)
         except PodlingError as error:
             if not options.force:
                 raise
@@ -51,12 +70,12 @@ def remove(engine: Engine, container: Container, options: RemoveOptions) -> list
     return [*removed, container.id]
 
 
-def _stop(engine: Engine, container: Container, options: RemoveOptions) -> None:
+def _stop(engine: Engine, container: Container, options: RemoveOptions, stopping: Stopping | None) -> None:
     """End a running or paused container for its removal."""
     try:
-        if engine.containers.state(container.id).status == "paused":
+        if stopping is None and engine.containers.state(container.id).status == "paused":
             unpause(engine, container)
-        stop(engine, container, StopOptions(timeout=options.timeout))
+        (stopping or Stopping(engine, container, StopOptions(timeout=options.timeout))).finish()
     except NoSuchContainer:
         log.debug(f"container {container.id} removed itself when it was stopped")
 

@@ -1,6 +1,6 @@
 """The steps that bring a container up, and take it down again.
 
-    user namespace -> rootfs -> volumes -> shm -> network -> etc files -> bundle -> monitor -> connected
+    bundle directory -> user namespace -> rootfs -> volumes -> shm -> network -> etc files -> bundle -> monitor -> connected
 
 ``up`` finds the facts of the steps before its own and adds what turned out true. ``down`` needs only the stored config: it
 works after a crash, after a reboot, in another process; it is idempotent, and one path serves a failed start, the exit
@@ -268,6 +268,9 @@ def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
 
         staging.unstage(engine, config)
         usernamespaces.take_back_null(config)        # of a runtime that failed
+
+
+def _directory_down(engine: Engine, config: ContainerConfig) -> None:
     run = engine.paths.run(config.id)
     for name in os.listdir(run) if os.path.isdir(run) else ():
         if name == "userns" or name.startswith(("crun.", "runc.")):  # of a runtime that was killed: see monitor.oci.environment
@@ -290,7 +293,7 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
         scopes.enter(engine.owner.uid)
     created = monitor.create(
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
-        exit_command=exit_command(engine, config, attended=starting.attended),
+        exit_command=exit_command(engine, config),
         keep_fds=starting.network.reserved if starting.network else (), preserve_fds=starting.preserve_fds)
     if config.uid_map:
         from podling.engine import usernamespaces
@@ -299,7 +302,7 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
 
-def exit_command(engine: Engine, config: ContainerConfig, *, attended: bool) -> tuple[str, ...]:
+def exit_command(engine: Engine, config: ContainerConfig) -> tuple[str, ...]:
     """What conmon executes after the container's end."""
     options = engine.options
     own = [*launch.own_command(), "--root", engine.paths.graphroot, "--runroot", engine.paths.runroot]
@@ -311,7 +314,7 @@ def exit_command(engine: Engine, config: ContainerConfig, *, attended: bool) -> 
         if value:
             own += [flag, value]
     bundle = engine.paths.run(config.id)
-    return monitor.exit_command((*own, "container", "cleanup", config.id), attended=attended, bundle=bundle,
+    return monitor.exit_command((*own, "container", "cleanup", config.id), bundle=bundle,
                                 until_gone=f"{engine.paths.exits}/{config.id}" if config.auto_remove else f"{bundle}/config.json")
 
 
@@ -339,14 +342,14 @@ def _nothing_down(engine: Engine, config: ContainerConfig) -> None:
 
 
 STEPS: tuple[tuple[str, Callable[[Starting, Facts], Facts], Callable[[Engine, ContainerConfig], None]], ...] = (
+    ("bundle directory", lambda starting, facts: facts, _directory_down),  # the last to go: by it a half-done end is known
     ("user namespace", _user_namespace_up, _nothing_down),
     ("root file system", _rootfs_up, _rootfs_down),
     ("volumes", _volumes_up, _volumes_down),
-    ("bundle directory", lambda starting, facts: facts, _bundle_down),
     ("shared memory", _shm_up, _shm_down),
     ("network", _network_up, _network_down),
     ("user and files in /etc", _etc_up, _nothing_down),
-    ("bundle", _bundle_up, _nothing_down),
+    ("bundle", _bundle_up, _bundle_down),
     ("monitor", _monitor_up, _monitor_down),
     ("connection", _connected_up, _nothing_down),
 )

@@ -24,39 +24,70 @@ CONDITIONS = ("configured", "created", "exited", "healthy", "initialized", "paus
 
 def stop(engine: Engine, container: Container, options: StopOptions) -> bool:
     """Stop the container; True if it was running. The restart policy does not start it again."""
-    with engine.lock("container", container.id).exclusive():
-        stored = engine.containers.stored_state(container.id)
-        state = engine.containers.observe(stored)
-        if state.status in ("created", "exited"):
-            if not state.stopped_by_user and stored.status == "exited":
-                engine.containers.save_state(stored.replace(stopped_by_user=True))
-            if stored.status == state.status:
-                return False
-        if state.status == "paused":
-            raise WrongState(f"cannot stop container {container.id}: it is paused: container state improper",
-                             hint=f"podling unpause {container.name}")
-        engine.containers.save_state(stored.replace(status="stopping", stopped_by_user=True))
-        config = engine.containers.config(container.id)
-    timeout = config.stop_timeout if options.timeout is None else options.timeout
-    if state.status not in ("created", "exited"):
-        _end(config, state, timeout)
-    clean_up(engine, container.id, restart=False)
-    return True
+    return Stopping(engine, container, options).finish()
 
 
-def _end(config: ContainerConfig, state: ContainerState, timeout: float) -> None:
-    """Stop signal, wait, SIGKILL, wait.
+class Stopping:
+    """A container that has been told to stop; :meth:`finish` waits for its end, so that several end side by side.
 
-    The first process of a pid namespace does not get signals that it has no handler for: then waiting would be in vain.
+    Should this process be killed in between, conmon's exit command cleans up.
     """
-    if timeout != 0 and (config.pid_ns.mode != "private" or pids.takes_signal(state.pid, config.stop_signal)):
-        monitor.kill(config, config.stop_signal, pid=state.pid, start=state.pid_start)
-        if pids.wait_gone(state.pid, state.pid_start, None if timeout < 0 else timeout):
-            return
-    monitor.kill(config, SIGKILL, every=True, pid=state.pid, start=state.pid_start)
-    if not pids.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
-        raise PodlingError(f"container {config.id} did not end {KILL_SECONDS:.0f} seconds after SIGKILL",
-                           hint=f"see what its process {state.pid} waits for: cat /proc/{state.pid}/stack")
+
+    def __init__(self, engine: Engine, container: Container, options: StopOptions) -> None:
+        self._engine = engine
+        self._id = container.id
+        with engine.lock("container", container.id).exclusive():
+            stored = engine.containers.stored_state(container.id)
+            self._state = engine.containers.observe(stored)
+            if self._state.status == "paused":
+                raise WrongState(f"cannot stop container {container.id}: it is paused: container state improper",
+                                 hint=f"podling unpause {container.name}")
+            self._is_down = stored.status in ("created", "exited")
+            self._runs = self._state.status in ("running", "stopping")
+            if self._is_down:
+                if stored.status == "exited" and not stored.stopped_by_user:
+                    engine.containers.save_state(stored.replace(stopped_by_user=True))
+                return
+            engine.containers.save_state(stored.replace(status="stopping", stopped_by_user=True))
+            self._config = engine.containers.config(container.id)
+            self._attended = monitor.Attended(engine.paths.run(container.id))
+        self._timeout = self._config.stop_timeout if options.timeout is None else options.timeout
+        self._since = time.monotonic()
+        if self._runs:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Send the stop signal, or SIGKILL.
+
+        The first process of a pid namespace does not get signals that it has no handler for: then waiting would be in vain.
+        """
+        config, state = self._config, self._state
+        if self._timeout != 0 and (config.pid_ns.mode != "private" or pids.takes_signal(state.pid, config.stop_signal)):
+            monitor.kill(config, config.stop_signal, pid=state.pid, start=state.pid_start)
+        else:
+            self._timeout = 0
+            monitor.kill(config, SIGKILL, every=True, pid=state.pid, start=state.pid_start)
+
+    def finish(self) -> bool:
+        """Wait, kill it where it does not end in time, and take it down; True if it was running."""
+        if self._is_down:
+            return False
+        with self._attended:
+            if self._runs:
+                self._await_end()
+            clean_up(self._engine, self._id, restart=False)
+        return True
+
+    def _await_end(self) -> None:
+        config, state = self._config, self._state
+        if self._timeout != 0:
+            left = None if self._timeout < 0 else max(0.0, self._since + self._timeout - time.monotonic())
+            if pids.wait_gone(state.pid, state.pid_start, left):
+                return
+            monitor.kill(config, SIGKILL, every=True, pid=state.pid, start=state.pid_start)
+        if not pids.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+            raise PodlingError(f"container {config.id} did not end {KILL_SECONDS:.0f} seconds after SIGKILL",
+                               hint=f"see what its process {state.pid} waits for: cat /proc/{state.pid}/stack")
 
 
 def kill(engine: Engine, container: Container, signal: int) -> None:
@@ -65,13 +96,17 @@ def kill(engine: Engine, container: Container, signal: int) -> None:
     if state.status not in ("running", "paused", "stopping"):
         raise WrongState(f"can only kill running containers. {container.id} is in state {state.status}: container state improper")
     config = engine.containers.config(container.id)
-    if signal == SIGKILL:
-        with engine.lock("container", container.id).exclusive():
-            stored = engine.containers.stored_state(container.id)
-            engine.containers.save_state(stored.replace(stopped_by_user=True))
-    monitor.kill(config, signal, pid=state.pid, start=state.pid_start)
-    if signal == SIGKILL and pids.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
-        clean_up(engine, container.id, restart=False)
+    if signal != SIGKILL:
+        monitor.kill(config, signal, pid=state.pid, start=state.pid_start)
+        return
+    with engine.lock("container", container.id).exclusive():
+        stored = engine.containers.stored_state(container.id)
+        engine.containers.save_state(stored.replace(stopped_by_user=True))
+        attended = monitor.Attended(engine.paths.run(container.id))
+    with attended:
+        monitor.kill(config, signal, pid=state.pid, start=state.pid_start)
+        if pids.wait_gone(state.pid, state.pid_start, KILL_SECONDS):
+            clean_up(engine, container.id, restart=False)
 
 
 def restart(engine: Engine, container: Container, options: StopOptions) -> None:

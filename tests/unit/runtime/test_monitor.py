@@ -105,11 +105,10 @@ def test_log_without_tags_refuses_one() -> None:
         conmon.log_arguments(CONFIG.replace(log=LogConfig(path="/l", tag="x")))
 
 
-def test_exit_command_of_an_attended_container_waits_for_its_process() -> None:
-    assert exits.exit_command(("podling", "x y"), attended=False, bundle="/b", until_gone="") == ("podling", "x y")
-    attended = exits.exit_command(("podling", "x y"), attended=True, bundle="/b c", until_gone="/b c/config.json")
-    assert attended[0] == "/bin/sh"
-    assert attended[3:] == ("/b c/attended", "/b c/config.json", "podling", "x y")
+def test_exit_command_waits_for_whoever_attends() -> None:
+    command = exits.exit_command(("podling", "x y"), bundle="/b c", until_gone="/b c/config.json")
+    assert command[0] == "/bin/sh"
+    assert command[3:] == ("/b c/attended", "/b c/config.json", "podling", "x y")
 
 
 def test_environment_for_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from podling.cli.commands.selecting import (
     selection,
 )
 from podling.cli.flags import Command, Flag
-from podling.cli.several import each
+from podling.cli.several import side_by_side
 from podling.engine import stop as stopping
 from podling.engine.options import AttachOptions, RemoveOptions, RunOptions, StopOptions, WaitOptions
 from podling.engine.select import select
-from podling.errors import InvalidArgument, InvalidDetachKeys, NoSuchContainer, PodlingError, WrongState
+from podling.errors import ExitStatus, InvalidArgument, NoSuchContainer, PodlingError, WrongState
 from podling.values import signals, units
 
 TYPE_CHECKING = False
@@ -35,19 +35,39 @@ _SEVERAL = "[options] CONTAINER [CONTAINER...]"
 def _act(context: Context, said: dict[str, Any], args: list[str], action: Callable[[Container], object], *,
          keep: Callable[[ContainerState], bool] | None = None) -> int:
     """Do something with each selected container and print its name; one that ``--all`` found may be gone meanwhile."""
+    return _begin_and_end(context, said, args, lambda container: lambda: action(container), keep=keep)
+
+
+def _begin_and_end(context: Context, said: dict[str, Any], args: list[str], begin: Callable[[Container], Callable[[], object]], *,
+                   keep: Callable[[ContainerState], bool] | None = None) -> int:
+    """As :func:`_act`, where ``begin`` is called with several containers before what it returned is called for each."""
     containers = selected(context, said, args, keep=keep)
     printed = printed_names(containers, args)
 
-    def one(container: Container) -> None:
+    def one(container: Container) -> Callable[[], None]:
         try:
-            action(container)
+            end = begin(container)
         except NoSuchContainer:
             if not said.get("all"):
                 raise
-            return
-        context.out.line(printed[container.id])
+            return _nothing
 
-    return each(context, containers, one)
+        def finish() -> None:
+            try:
+                end()
+            except NoSuchContainer:
+                if not said.get("all"):
+                    raise
+                return
+            context.out.line(printed[container.id])
+
+        return finish
+
+    return side_by_side(context, containers, one)
+
+
+def _nothing() -> None:
+    """Of a container that is gone nothing is left to do."""
 
 
 def _is(*statuses: str) -> Callable[[ContainerState], bool]:
@@ -73,7 +93,16 @@ def start(context: Context, said: dict[str, Any], args: list[str]) -> int:
     from podling.engine.start import start as start_container
 
     engine = context.engine
-    return _act(context, said, args, lambda container: start_container(engine, container),
+
+    def begin(container: Container) -> None:
+        try:
+            start_container(engine, container)
+        except NoSuchContainer:
+            raise
+        except PodlingError as error:
+            raise PodlingError(f'unable to start container "{container.id}"') from error
+
+    return _act(context, said, args, begin,
                 keep=lambda state: state.status not in ("running", "paused"))
 
 
@@ -89,7 +118,9 @@ def _start_attached(context: Context, said: dict[str, Any], containers: list[Con
             detach_keys=said.get("detach_keys"), no_stdin=not stdin, sig_proxy=said.get("sig_proxy", True)))
     try:
         return attach.run(engine, container, RunOptions(**context.options(said, "detach_keys", "sig_proxy")), stdin=stdin)
-    except InvalidDetachKeys as error:
+    except ExitStatus:
+        raise
+    except PodlingError as error:
         raise PodlingError(f"unable to start container {container.id}") from error
 
 
@@ -103,8 +134,8 @@ def _stop_options(said: dict[str, Any]) -> StopOptions:
 def stop(context: Context, said: dict[str, Any], args: list[str]) -> int:
     """Stop containers."""
     options, engine = _stop_options(said), context.engine
-    return _act(context, said, args, lambda container: stopping.stop(engine, container, options),
-                keep=_is("running", "paused", "stopping"))
+    return _begin_and_end(context, said, args, lambda container: stopping.Stopping(engine, container, options).finish,
+                          keep=_is("running", "paused", "stopping"))
 
 
 def restart(context: Context, said: dict[str, Any], args: list[str]) -> int:
@@ -150,6 +181,7 @@ def unpause(context: Context, said: dict[str, Any], args: list[str]) -> int:
 def remove(context: Context, said: dict[str, Any], args: list[str]) -> int:
     """Remove containers; exit code 1 where one does not exist, 2 where one runs. After the last one garbage is collected."""
     from podling.engine.remove import remove as remove_container
+    from podling.engine.remove import tell
 
     engine, force = context.engine, said.get("force", False)
     if force:
@@ -165,17 +197,22 @@ def remove(context: Context, said: dict[str, Any], args: list[str]) -> int:
         raise
     printed = printed_names(containers, args)
 
-    def one(container: Container) -> None:
-        try:
-            removed = remove_container(engine, container, options)
-        except NoSuchContainer:
-            if not (wanted.all or wanted.ignore):
-                raise
-            return
-        for container_id in removed:
-            context.out.line(printed.get(container_id, container_id))
+    def one(container: Container) -> Callable[[], None]:
+        told = tell(engine, container, options)
 
-    status = each(context, containers, one, exit_codes={NoSuchContainer: 1, WrongState: 2})
+        def finish() -> None:
+            try:
+                removed = remove_container(engine, container, options, told)
+            except NoSuchContainer:
+                if not (wanted.all or wanted.ignore):
+                    raise
+                return
+            for container_id in removed:
+                context.out.line(printed.get(container_id, container_id))
+
+        return finish
+
+    status = side_by_side(context, containers, one, exit_codes={NoSuchContainer: 1, WrongState: 2})
     context.out.flush()
     if (containers or wanted.all) and not engine.containers.all():
         from podling.engine.garbage import collect
