@@ -179,6 +179,11 @@ def hints(error: BaseException) -> list[str]:
     return found
 
 
+def advice(error: BaseException) -> list[str]:
+    """The hints as sentences; one that is a command to type stays as it is."""
+    return [hint if hint.startswith("podling ") else hint[:1].upper() + hint[1:] for hint in hints(error)]
+
+
 def describe(error: BaseException) -> str:
     """The words of one error without its causes; system errors in the form ``path: no such file or directory``."""
     if isinstance(error, PodlingError):

@@ -10,7 +10,7 @@ from podling.cli.context import Context, Writer
 from podling.cli.flags import HelpRequested, check_args, scan
 from podling.cli.program import INHERITED_FLAGS, LOG_LEVELS, OWN_FLAGS
 from podling.engine.globals import GlobalOptions
-from podling.errors import ExitStatus, InvalidArgument, PodlingError, Unsupported, explain, hints
+from podling.errors import ExitStatus, InvalidArgument, PodlingError, Unsupported, advice, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -383,8 +383,8 @@ def _report(error: BaseException, status: int, out: Writer, err: Writer) -> int:
     _finish(out, status)
     text = explain(error)
     err.line(f"Error: {text}")
-    for hint in hints(error):
-        err.line(hint[:1].upper() + hint[1:])
+    for line in advice(error):
+        err.line(line)
     return _finish(err, status)
 
 

@@ -51,6 +51,7 @@ class Prepared:
         self.restarts = restarts
         self.preserve_fds = preserve_fds
         self.already: ContainerState | None = None
+        self.stored: ContainerState | None = None
         self.facts = Facts()
         self._undo = Undo()
         self._lock: Held | None = None
@@ -68,14 +69,15 @@ class Prepared:
 
     def _prepare(self) -> None:
         engine, container_id = self.engine, self.container.id
-        self.stored = engine.containers.stored_state(container_id)
-        state = engine.containers.observe(self.stored)
+        stored = engine.containers.stored_state(container_id)
+        state = engine.containers.observe(stored)
         if state.status == "running":
             self.already = state
             return
         if state.status == "paused":
-            raise WrongState(f"unable to start container {container_id}: container is paused: container state improper",
+            raise WrongState(f"container {container_id} must be in Created or Stopped state to be started: container state improper",
                              hint=f"podling unpause {self.container.name}")
+        self.stored = stored                 # from here on a failure is a failed start
         self.config = engine.containers.config(container_id)
         if is_up(engine, container_id):     # a start or an end was cut off half-way
             steps.down(engine, self.config)
@@ -110,7 +112,7 @@ class Prepared:
         if self._lock is None:
             return
         self._undo.run()
-        if self.already is None and isinstance(error, (PodlingError, OSError)):
+        if self.stored is not None and self.already is None and isinstance(error, (PodlingError, OSError)):
             self.engine.containers.save_state(self.stored.replace(
                 status="created" if self.stored.status == "created" else "exited", pid=0, conmon_pid=0, network={},
                 error=explain(error), exit_code=getattr(error, "exit_code", 125), finished=time.time_ns()))

@@ -127,3 +127,22 @@ def test_options_that_contradict_each_other(loaded: World, options: tuple[str, .
 ])
 def test_what_is_asked_for_wrongly(loaded: World, argv: tuple[str, ...], words: str) -> None:
     assert status(loaded, *argv) == (125, f"Error: {words}")
+
+
+def test_what_cannot_be_started_again(loaded: World) -> None:
+    made = loaded.run("podling", "create", "--name", "absent", *NONE, "bb", "no-such-program").stdout.strip()
+    for argv in (("start", "absent"), ("start", "-a", "absent"), ("start", "--all", "--filter", "name=absent")):
+        code, words = status(loaded, *argv)
+        quoted = made if "-a" in argv else f'"{made}"'
+        assert (code, words.partition(": ")[2].partition(": ")[0]) == (125, f"unable to start container {quoted}")
+        assert words.endswith("OCI runtime attempted to invoke a command that was not found")
+
+
+def test_a_command_to_type_is_shown_as_it_is_typed(loaded: World) -> None:
+    loaded.run("podling", "run", "-d", "--name", "frozen", *NONE, "bb", "sleep", "1000")
+    loaded.run("podling", "pause", "frozen")
+    for command in ("start", "restart", "stop"):
+        assert loaded.run("podling", command, "frozen", check=False).stderr.splitlines()[1:] == ["podling unpause frozen"]
+        assert loaded.run("podling", "ps", "--all", "--filter", "name=frozen", "--format", "{{.State}}").stdout == "paused\n"
+    loaded.run("podling", "unpause", "frozen")
+    assert loaded.run("podling", "exec", "frozen", "echo", "alive").stdout == "alive\n"

@@ -12,7 +12,7 @@ from podling.cli.output import Columns, Row
 from podling.engine import image_list, images
 from podling.engine.options import RemoveImageOptions
 from podling.engine.shapes import Struct
-from podling.errors import InvalidArgument, PodlingError, explain, hints
+from podling.errors import InvalidArgument, PodlingError, advice, explain
 from podling.values import units
 
 TYPE_CHECKING = False
@@ -212,8 +212,8 @@ def rmi(context: Context, said: dict[str, Any], args: list[str]) -> int:
                 context.out.line(f"Deleted: {image_id}")
     for failure in errors:
         context.note(f"Error: {explain(failure)}")
-        for hint in hints(failure):
-            context.note(hint[:1].upper() + hint[1:])
+        for line in advice(failure):
+            context.note(line)
     return images.exit_code(errors)
 
 
