@@ -320,3 +320,16 @@ def test_a_short_name_is_asked_for_once(world: World) -> None:
         podling("pull", "-q", "--tls-verify=false", "tool")
 
     with_registry(world, story)
+
+
+def test_an_image_of_another_machine_is_told(world: World) -> None:
+    """Whose programs say no more than "exec format error"; not where its platform was asked for."""
+    def story(registry: RunningRegistry) -> None:
+        subprocess.run(["sh", "-ec", "mkdir /run/root; echo hi >/run/root/f; tar cf /run/root.tar -C /run/root ."], check=True)
+        podling("import", "-q", "--arch", "s390x", "/run/root.tar", "foreign:1")
+        told = podling("create", "foreign:1", "true").stderr
+        assert "image platform (linux/s390x) does not match the expected platform (linux/" in told
+        assert podling("create", "--platform", "linux/s390x", "foreign:1", "true").stderr == ""
+        assert podling("create", "bb", "true").stderr == ""
+
+    with_registry(world, story)

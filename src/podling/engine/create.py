@@ -17,6 +17,7 @@ from podling.model import Container, ContainerConfig, Image, ImageConfig
 from podling.state.containers import name_in_use
 from podling.undo import Undo
 from podling.values.isolation import Namespace
+from podling.values.machines import ARCHITECTURES
 from podling.values.mounts import Mount
 
 ENVIRONMENT_FILE_LIMIT = 1 << 20
@@ -184,8 +185,22 @@ def _image(engine: Engine, options: CreateOptions) -> tuple[Image | None, ImageC
         from podling.engine.images import pull
 
         image = pull(engine, options.image, options.pull.replace(policy=policy) if policy else PullOptions())
-    name = engine.images.name_for(image, options.image)
-    return image, engine.images.config(image), name
+        config = engine.images.config(image)
+    else:
+        config = engine.images.config(image)
+        if options.pull.platform is None:
+            _warn_of_platform(config)
+    return image, config, engine.images.name_for(image, options.image)
+
+
+def _warn_of_platform(config: ImageConfig) -> None:
+    """Say that a local image is for another machine than this, which its programs tell by "exec format error" alone."""
+    machine = os.uname().machine
+    if config.platform.architecture not in ("", ARCHITECTURES.get(machine, machine)):
+        from podling.image.platforms import format_platform, host_platform
+
+        log.warning(f"image platform ({format_platform(config.platform)}) does not match the expected platform "
+                    f"({format_platform(host_platform())})")
 
 
 def _surroundings(engine: Engine, options: CreateOptions, image: Image | None, name: str, image_name: str) -> Surroundings:
