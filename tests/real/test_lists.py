@@ -73,7 +73,7 @@ def test_lists_are_made_changed_and_shown_as_podman_does(machine: World) -> None
                      "manifest exists ml", "manifest exists nope", "manifest add ml containers-storage:localhost/bb:latest",
                      "manifest inspect ml", "manifest annotate --arch arm64 ml sha256:" + "0" * 64,
                      "manifest remove ml sha256:" + "0" * 64, "manifest rm bb", "manifest add nope containers-storage:localhost/bb:latest",
-                     "manifest annotate", "manifest remove ml", "manifest rm nope"):
+                     "manifest remove ml", "manifest rm nope"):
         ours, theirs = ask(machine, question)
         if "inspect" not in question and theirs[0] == 0:
             ours, theirs = (ours[0], "", ""), (theirs[0], "", "")         # ids
@@ -121,6 +121,21 @@ def test_a_pushed_list_serves_every_platform(machine: World, form: str) -> None:
     podling(machine, "manifest", "push", "-q", "--rm", INSECURE, f"all-{form}", f"docker://{HOST}/again/{name}:1")
     assert machine.run("podling", "manifest", "exists", f"all-{form}", check=False).returncode == 1
     assert machine.run("skopeo", "inspect", "--raw", INSECURE, f"docker://{HOST}/again/{name}:1").stdout
+
+
+def test_a_list_has_annotations_of_its_own(machine: World) -> None:
+    podling(machine, "manifest", "create", "--annotation", "a=b", "noted", "bb")
+    podling(machine, "manifest", "annotate", "--index", "--annotation", "c=d", "noted")
+    digest = json.loads(podling(machine, "manifest", "inspect", "noted"))["manifests"][0]["digest"]
+    podling(machine, "manifest", "annotate", "--arch", "arm64", "noted", digest)
+    assert json.loads(podling(machine, "manifest", "inspect", "noted"))["annotations"] == {"a": "b", "c": "d"}
+    podling(machine, "manifest", "push", "-q", INSECURE, "noted", f"docker://{HOST}/out/noted:1")
+    podling(machine, "manifest", "push", "-q", "noted", "dir:/run/noted")
+    for place in (f"docker://{HOST}/out/noted:1", "dir:/run/noted"):
+        assert json.loads(machine.run("skopeo", "inspect", "--raw", INSECURE, place).stdout)["annotations"] == {"a": "b", "c": "d"}
+    for wrong in (("--index", "--arch", "arm64", "noted"), ("--index", "noted", digest), ("--arch", "arm64", "noted")):
+        assert machine.run("podling", "manifest", "annotate", *wrong, check=False).returncode == 125
+    podling(machine, "manifest", "rm", "noted")
 
 
 def test_a_list_is_written_to_directories_and_archives(machine: World) -> None:

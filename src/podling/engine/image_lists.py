@@ -60,6 +60,7 @@ class PushListOptions(Record):
     add_compression: tuple[str, ...] = ()
     digest_file: str = ""
     remove: bool = False
+    annotations: dict[str, str] = {}         # of the index itself, which Docker's has not
     signing: SigningOptions = SigningOptions()
     registry: RegistryOptions = RegistryOptions()
     progress: Callable[..., None] | None = None
@@ -78,8 +79,9 @@ def exists(engine: Engine, name: str) -> bool:
     return image is not None and stored.is_list(image)
 
 
-def create(engine: Engine, name: str, names: Iterable[str], options: AddOptions, *, amend: bool = False) -> Image:
-    """A new list with these images in it; with ``amend`` an old one is taken where it is there."""
+def create(engine: Engine, name: str, names: Iterable[str], options: AddOptions, *, amend: bool = False,
+           annotations: dict[str, str] | None = None) -> Image:
+    """A new list with these images in it; with ``amend`` an old one is taken where it is there. ``annotations``: of the list itself."""
     full = full_name(name)
     image = next((image for image in engine.images.list() if full in image.names and not image.store), None)
     if image is not None and not amend:
@@ -94,6 +96,12 @@ def create(engine: Engine, name: str, names: Iterable[str], options: AddOptions,
     for new in found:
         _include(engine, image, new)
         image = engine.images.get(image.id)
+    return annotate_list(engine, image, annotations) if annotations else image
+
+
+def annotate_list(engine: Engine, image: Image, annotations: dict[str, str]) -> Image:
+    """Give a list itself annotations."""
+    stored.annotate(engine.images, image, annotations)
     return image
 
 
@@ -254,13 +262,16 @@ def inspect(engine: Engine, name: str, options: RegistryOptions) -> dict[str, An
             return shape
     listed = [{key: entry[key] for key in ("mediaType", "size", "digest", "platform", "annotations") if entry.get(key)}
               for entry in stored.entries(engine.images, image)]
-    return {"schemaVersion": 2, "mediaType": image.media_type, "manifests": listed or None}
+    annotations = stored.annotations_of(engine.images, image)
+    return {"schemaVersion": 2, "mediaType": image.media_type, "manifests": listed or None,
+            **({"annotations": annotations} if annotations else {})}
 
 
 def push(engine: Engine, name: str, destination: str, options: PushListOptions) -> str:
     """Send a list, with ``all`` its images first, to a registry; the digest of what stands there now."""
     image = find(engine, name)
     place = parse_place(destination)
+    options = options.replace(annotations=stored.annotations_of(engine.images, image))
     transfers.check_compression(options.compression_format or "gzip", options.format)
     for kind in options.add_compression:
         transfers.check_compression(kind, options.format)
@@ -305,7 +316,10 @@ def index_of(sent: list[dict[str, Any]], options: PushListOptions) -> tuple[byte
     """(the index of these descriptors, its media type)."""
     docker = options.format == "v2s2"
     kind = stored.DOCKER_LIST if docker else stored.OCI_INDEX
-    return jsontext.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [_sent(entry, docker) for entry in sent]}).encode(), kind
+    value: dict[str, Any] = {"schemaVersion": 2, "mediaType": kind, "manifests": [_sent(entry, docker) for entry in sent]}
+    if options.annotations and not docker:
+        value["annotations"] = options.annotations
+    return jsontext.dumps(value).encode(), kind
 
 
 def _sign(signing: Signing, target: Repository, signed: list[str], report: Callable[..., None]) -> None:

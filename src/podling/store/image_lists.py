@@ -28,11 +28,12 @@ def create(images: Images, name: str) -> Image:
     """An empty list under a full name."""
     document = {"created": format_rfc3339(time.time_ns(), local=False), "architecture": "", "os": "", "config": {},
                 "rootfs": {"type": "layers", "diff_ids": []}, "list": os.urandom(16).hex()}
-    return images.add(config=jsontext.dumps(document).encode(), manifest=_content([]), media_type=OCI_INDEX, layers=(), names=[name])
+    return images.add(config=jsontext.dumps(document).encode(), manifest=_content([], {}), media_type=OCI_INDEX, layers=(), names=[name])
 
 
-def _content(entries: list[dict[str, Any]]) -> bytes:
-    return jsontext.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+def _content(entries: list[dict[str, Any]], annotations: dict[str, str]) -> bytes:
+    return jsontext.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries,
+                           **({"annotations": annotations} if annotations else {})}).encode()
 
 
 def is_list(image: Image) -> bool:
@@ -48,12 +49,39 @@ def check(image: Image) -> None:
 
 def entries(images: Images, image: Image) -> list[dict[str, Any]]:
     """The list's descriptors, as they are in its JSON."""
+    found: list[dict[str, Any]] = _document(images, image)["manifests"]
+    return found
+
+
+def annotations_of(images: Images, image: Image) -> dict[str, str]:
+    """The annotations of the list itself."""
+    found: dict[str, str] = _document(images, image).get("annotations") or {}
+    return found
+
+
+def _document(images: Images, image: Image) -> dict[str, Any]:
     check(image)
     row = images.database.row("SELECT content FROM image_manifests WHERE image_id = ? AND digest = ?", image.id, image.digest)
     if row is None:
         raise Corrupt(f"{image.id}: the manifest list has lost its manifest")
-    found: list[dict[str, Any]] = jsontext.loads(bytes(row[0]))["manifests"]
+    found: dict[str, Any] = jsontext.loads(bytes(row[0]))
     return found
+
+
+def annotate(images: Images, image: Image, said: dict[str, str]) -> None:
+    """Give the list itself these annotations as well."""
+    _write(images, image, _content(entries(images, image), {**annotations_of(images, image), **said}))
+
+
+def _write(images: Images, image: Image, content: bytes) -> None:
+    from hashlib import sha256
+
+    digest = f"sha256:{sha256(content).hexdigest()}"
+    with images.database.transaction():
+        images.database.run("DELETE FROM image_manifests WHERE image_id = ?", image.id)
+        images.database.run("INSERT INTO image_manifests (image_id, digest, media_type, content) VALUES (?, ?, ?, ?)",
+                            image.id, digest, OCI_INDEX, content)
+        images.database.run("UPDATE images SET digest = ? WHERE id = ?", digest, image.id)
 
 
 def source(images: Images, image: Image, digest: str) -> str:
@@ -64,15 +92,8 @@ def source(images: Images, image: Image, digest: str) -> str:
 
 def replace(images: Images, image: Image, changed: list[dict[str, Any]], sources: dict[str, str] | None = None) -> None:
     """Give the list other descriptors, in one transaction; ``sources``: digest -> where a new one is."""
-    from hashlib import sha256
-
-    content = _content(changed)
-    digest = f"sha256:{sha256(content).hexdigest()}"
     with images.database.transaction():
-        images.database.run("DELETE FROM image_manifests WHERE image_id = ?", image.id)
-        images.database.run("INSERT INTO image_manifests (image_id, digest, media_type, content) VALUES (?, ?, ?, ?)",
-                            image.id, digest, OCI_INDEX, content)
-        images.database.run("UPDATE images SET digest = ? WHERE id = ?", digest, image.id)
+        _write(images, image, _content(changed, annotations_of(images, image)))
         known = {entry["digest"] for entry in changed}
         for (old,) in images.database.rows("SELECT digest FROM list_sources WHERE image_id = ?", image.id):
             if old not in known:

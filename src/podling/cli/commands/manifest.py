@@ -36,7 +36,8 @@ def create(context: Context, said: dict[str, Any], args: list[str]) -> None:
     from podling.engine import image_lists
 
     options = image_lists.AddOptions(all=said.get("all", False), registry=registry_options(dict(said)))
-    image = image_lists.create(context.engine, args[0], args[1:], options, amend=said.get("amend", False))
+    image = image_lists.create(context.engine, args[0], args[1:], options, amend=said.get("amend", False),
+                               annotations=dict(said.get("annotation", ())))
     context.out.line(image.id)
 
 
@@ -49,9 +50,19 @@ def add(context: Context, said: dict[str, Any], args: list[str]) -> None:
 
 
 def annotate(context: Context, said: dict[str, Any], args: list[str]) -> None:
-    """Change what a list says of an image."""
+    """Change what a list says of an image, or of itself."""
     from podling.engine import image_lists
 
+    if said.get("index"):
+        if len(args) > 1 or set(said) - {"index", "annotation"}:
+            raise InvalidArgument("--index is about the list itself, which has annotations alone",
+                                  hint=f"podling manifest annotate --index --annotation NAME=VALUE {args[0]}")
+        image = image_lists.find(context.engine, args[0])
+        context.out.line(image_lists.annotate_list(context.engine, image, dict(said.get("annotation", ()))).id)
+        return
+    if len(args) < 2:
+        raise InvalidArgument(f'"podling manifest annotate" requires an image of the list {args[0]}',
+                              hint="name one by its digest, or say --index for the list itself")
     context.out.line(image_lists.annotate(context.engine, args[0], args[1], _changes(said)).id)
 
 
@@ -132,7 +143,8 @@ _CHANGES = (
 
 CREATE = Command(
     "create", "[options] LIST [IMAGE...]", "Create manifest list or image index", "Creates manifest lists or image indexes.",
-    (_ALL, Flag("--amend", "-a", "modify an existing list if one with the desired name already exists", kind="bool"), _TLS),
+    (_ALL, Flag("--amend", "-a", "modify an existing list if one with the desired name already exists", kind="bool"),
+     Flag("--annotation", help="set annotations on the new list", kind="array", parse=_annotation), _TLS),
     create, args=(1, None, ""), complete="images",
     examples=("{} mylist:v1.11", "{} mylist:v1.11 arch-specific-image-to-add", "{} --all mylist:v1.11 transport:tagged-image-to-add"),
 )
@@ -143,10 +155,11 @@ ADD = Command(
     examples=("{} mylist:v1.11 image:v1.11-amd64", "{} mylist:v1.11 transport:imageName"),
 )
 ANNOTATE = Command(
-    "annotate", "[options] LIST IMAGE", "Add or update information about an entry in a manifest list or image index",
+    "annotate", "[options] LIST [IMAGE]", "Add or update information about an entry in a manifest list or image index",
     "Adds or updates information about an entry in a manifest list or image index.",
-    (*_CHANGES, Flag("--os-features", help="override the OS `features` of the specified image", kind="slice")),
-    annotate, args=(2, 2, ""), complete="images", examples=("{} --annotation left=right mylist:v1.11 image:v1.11-amd64",),
+    (*_CHANGES, Flag("--index", help="apply annotations to the list itself instead of to an image in it", kind="bool"),
+     Flag("--os-features", help="override the OS `features` of the specified image", kind="slice")),
+    annotate, args=(1, 2, ""), complete="images", examples=("{} --annotation left=right mylist:v1.11 image:v1.11-amd64",),
 )
 INSPECT = Command(
     "inspect", "[options] IMAGE", "Display the contents of a manifest list or image index",
