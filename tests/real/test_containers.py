@@ -55,7 +55,7 @@ def test_exit_codes_are_podmans(podling: Callable[..., str]) -> None:
 
 def test_a_start_that_fails_while_the_network_is_made_ends_and_leaves_nothing(world: World, podling: Callable[..., str]) -> None:
     podling("run", "--rm", "bb", "no-such-program", status=127)
-    podling("run", "--rm", "-u", "nobody-known", "bb", "true", status=125)
+    podling("run", "--rm", "-u", "nobody-known", "bb", "true", status=126)
     assert podling("run", "--rm", "bb", "echo", "next") == "next\n"
     world.assert_nothing_left()
 
@@ -68,7 +68,7 @@ def test_what_is_written_over_an_overlay_is_thrown_away(world: World, podling: C
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "old")]
     assert podling("start", "-a", "o").startswith("kept\nnew")       # not "added": nothing is left of the first time
     podling("rm", "o")
-    podling("run", "--rm", "--network", "none", "-v", f"{tmp_path}:/x:O,upperdir=/tmp/u,workdir=/tmp/w", "bb", "true", status=125)
+    podling("run", "--rm", "--network", "none", "-v", f"{tmp_path}:/x:O,upperdir=/tmp/u,workdir=/tmp/w", "bb", "true", status=126)
     podling("run", "--rm", "--network", "none", "-v", "named:/x", "bb", "touch", "/x/first")
     assert podling("run", "--rm", "--network", "none", "-v", "named:/x:O", "bb", "sh", "-c", "rm /x/first; ls /x") == ""
     assert podling("run", "--rm", "--network", "none", "-v", "named:/x", "bb", "ls", "/x") == "first\n"
@@ -207,7 +207,7 @@ def test_killed_monitor_is_noticed(world: World, podling: Callable[..., str]) ->
 
 def test_a_port_in_use_is_named_with_its_owner(podling: Callable[..., str]) -> None:
     podling("run", "-d", "--name", "first", "-p", "8080:80", "bb", "sleep", "100")
-    text = podling("run", "--rm", "-p", "8080:80", "bb", "true", status=125)
+    text = podling("run", "--rm", "-p", "8080:80", "bb", "true", status=126)
     assert "bind: address already in use" in text
     assert "container first has it" in text.lower()
     assert podling("ps", "-a", "--format", "{{.Names}}") == "first\n"

@@ -143,11 +143,12 @@ def _start_needed(engine: Engine, container: Container) -> None:
             start(engine, engine.containers.get(needed))
 
 
-def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> ContainerState | None:
+def clean_up(engine: Engine, container_id: str, *, restart: bool = True, remove: bool = True) -> ContainerState | None:
     """What follows a container's end: everything is taken down, how it ended is written, ``--rm`` and ``--restart`` are served.
 
     Idempotent; called by the process that waited, by conmon's exit command and by whoever finds an ended container. Does
-    nothing while the container runs. None where the container is gone afterwards.
+    nothing while the container runs. None where the container is gone afterwards. Without ``restart`` and ``remove`` the
+    policy and ``--rm`` are left alone.
     """
     try:
         config = engine.containers.config(container_id)
@@ -167,7 +168,7 @@ def clean_up(engine: Engine, container_id: str, *, restart: bool = True) -> Cont
         if not is_up(engine, container_id) and stored.status not in ("running", "paused", "stopping") and not half_removed:
             return state
         state = finish(engine, config, stored)
-        if config.auto_remove:
+        if config.auto_remove and remove:
             _remove_ended(engine, config)
             held.remove()
             return None

@@ -68,14 +68,17 @@ class Stopping:
             self._timeout = 0
             monitor.kill(config, SIGKILL, every=True, pid=state.pid, start=state.pid_start)
 
-    def finish(self) -> bool:
-        """Wait, kill it where it does not end in time, and take it down; True if it was running."""
+    def finish(self, *, remove: bool = True) -> bool:
+        """Wait, kill it where it does not end in time, and take it down; True if it was running.
+
+        ``remove``: whether one with ``--rm`` goes.
+        """
         if self._is_down:
             return False
         with self._attended:
             if self._runs:
                 self._await_end()
-            clean_up(self._engine, self._id, restart=False)
+            clean_up(self._engine, self._id, restart=False, remove=remove)
         return True
 
     def _await_end(self) -> None:
@@ -110,11 +113,11 @@ def kill(engine: Engine, container: Container, signal: int) -> None:
 
 
 def restart(engine: Engine, container: Container, options: StopOptions) -> None:
-    """Stop the container if it runs, and start it."""
+    """Stop the container if it runs, and start it. One with ``--rm`` is not gone in between."""
     if engine.containers.state(container.id).status == "paused":
         raise WrongState(f"unable to restart a container in a paused or unknown state: {container.id}: container state improper",
                          hint=f"podling unpause {container.name}")
-    stop(engine, container, options)
+    Stopping(engine, container, options).finish(remove=False)
     start(engine, container)
 
 

@@ -146,3 +146,14 @@ def test_a_command_to_type_is_shown_as_it_is_typed(loaded: World) -> None:
         assert loaded.run("podling", "ps", "--all", "--filter", "name=frozen", "--format", "{{.State}}").stdout == "paused\n"
     loaded.run("podling", "unpause", "frozen")
     assert loaded.run("podling", "exec", "frozen", "echo", "alive").stdout == "alive\n"
+
+
+def test_a_restart_does_not_remove(loaded: World) -> None:
+    made = loaded.run("podling", "run", "-d", "--rm", "--name", "passing", *NONE, "bb", "sleep", "1000").stdout
+    first = loaded.run("podling", "inspect", "-f", "{{.State.Pid}}", "passing").stdout
+    loaded.run("podling", "restart", "-t", "0", "passing")
+    assert loaded.run("podling", "inspect", "-f", "{{.Id}}", "passing").stdout == made
+    assert loaded.run("podling", "inspect", "-f", "{{.State.Pid}}", "passing").stdout != first
+    assert loaded.run("podling", "exec", "passing", "echo", "alive").stdout == "alive\n"
+    loaded.run("podling", "stop", "-t", "0", "passing")
+    assert status(loaded, "container", "exists", "passing")[0] == 1
