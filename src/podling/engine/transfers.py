@@ -9,12 +9,9 @@ from podling import log
 from podling.engine.images import LOCALHOST, full_name
 from podling.errors import InvalidArgument, NoSuchImage, PodlingError, RegistryError, Unsupported, explain
 from podling.image import digests, transfer
-from podling.image.importing import import_tar, open_file
 from podling.image.outgoing import Form
 from podling.image.places import TRANSPORTS, Directory, DockerArchive, Layout, Place, Source, parse_place
 from podling.image.platforms import format_platform, runs_on, wanted_platforms
-from podling.image.saving import Export
-from podling.image.storage import StorageSource, parse_store_place
 from podling.linux.files import write_atomic
 from podling.values import reference
 
@@ -222,6 +219,8 @@ def open_source(engine: Engine, place: Place) -> Source:
     if place.transport == "dir":
         return Directory(place)
     if place.transport == "containers-storage":
+        from podling.image.storage import StorageSource, parse_store_place
+
         return StorageSource(parse_store_place(place))
     if place.transport == "docker-daemon":
         from podling.image.daemon import DaemonImage  # an HTTP client
@@ -232,6 +231,8 @@ def open_source(engine: Engine, place: Place) -> Source:
 
 def own_image(engine: Engine, place: Place) -> Image | None:
     """The image of our own store, and of those that are configured beside it, that ``containers-storage:`` means, if any."""
+    from podling.image.storage import parse_store_place
+
     meant = parse_store_place(place)
     if meant.graphroot and meant.graphroot.rstrip("/") != engine.paths.graphroot:
         return None
@@ -240,6 +241,8 @@ def own_image(engine: Engine, place: Place) -> Image | None:
 
 def _tag_in_store(engine: Engine, image: Image, place: Place) -> str:
     """``push IMAGE containers-storage:NAME``: our own store has the image already, under one more name from now on."""
+    from podling.image.storage import parse_store_place
+
     meant = parse_store_place(place)
     if meant.graphroot and meant.graphroot.rstrip("/") != engine.paths.graphroot:
         raise Unsupported(f"the store {meant.graphroot} belongs to another engine, podling does not write there",
@@ -304,6 +307,7 @@ def _loaded_name(name: str) -> str:
 def import_image(engine: Engine, source: str, name: str | None, options: ImportOptions) -> Image:
     """A root file system's tar (a path, "-" or a URL) as an image. The same file gives the same image: it is as old as the file."""
     from podling.engine import trust
+    from podling.image.importing import import_tar, open_file
 
     trust.gate(options.signature_policy).check_unsigned("tarball", f"tarball:{source}")
     names = []
@@ -415,6 +419,8 @@ def _push_name(engine: Engine, image: Image, name: str) -> str:
 
 
 def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:
+    from podling.image.saving import Export
+
     names = (place.name,) if place.name else ()
     if place.transport == "docker-daemon":
         return _push_daemon(engine, image, place, options)
@@ -433,6 +439,7 @@ def _push_place(engine: Engine, image: Image, place: Place, options: PushOptions
 
 def _push_daemon(engine: Engine, image: Image, place: Place, options: PushOptions) -> str:
     from podling.image import daemon  # an HTTP client
+    from podling.image.saving import Export
     from podling.image.tarfiles import layout, sequence
 
     name = daemon.checked_name(place)
@@ -445,6 +452,8 @@ def _push_daemon(engine: Engine, image: Image, place: Place, options: PushOption
 
 def save(engine: Engine, names: tuple[str, ...], output: str, options: SaveOptions) -> None:
     """Write images to ``output`` ("-": standard output). Without ``multi`` the further names are names of the first image."""
+    from podling.image.saving import Export
+
     form = options.format or "docker-archive"
     if form not in ("docker-archive", "oci-archive", "oci-dir", "docker-dir"):
         raise InvalidArgument(f'unknown format "{form}"', hint="one of docker-archive, oci-archive, oci-dir, docker-dir")

@@ -15,7 +15,8 @@ from podling.linux import syscalls
 from podling.linux.files import aside, make_directories, remove_tree, sync_directory, unique_name, write_atomic
 from podling.linux.locks import Lock
 from podling.store.archive.extract import UnpackOptions
-from podling.store.archive.unpack import DIFF, Unpacked, unpack
+from podling.store.archive.split import DIFF
+from podling.store.archive.unpack import Unpacked, unpack
 from podling.store.chunks import FILE as CHUNKS
 from podling.store.layers import ROOT_MARK, TEMPORARY, Layer, Layers, chain_key, hex_of
 from podling.store.stack import is_directory, lookup

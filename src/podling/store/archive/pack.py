@@ -11,8 +11,7 @@ from podling.store.archive.compression import crc32
 from podling.store.archive.directories import Directories
 from podling.store.archive.paths import as_text, clean
 from podling.store.archive.reader import CHUNK, Reader, Stream
-from podling.store.archive.split import SplitReader
-from podling.store.archive.unpack import DIFF, REPLACED, SPLIT
+from podling.store.archive.split import DIFF, REPLACED, SPLIT, SplitReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from podling.linux.files import write_all
 from podling.record import Record
 from podling.store.archive.compression import deflate, inflate
 
+DIFF, SPLIT, REPLACED = "diff", "tar-split", "replaced"      # what is in a layer's directory
 MAGIC = b"podling tar-split 1\n"
 END = b"tarsplit"
 _FRAME = struct.Struct("<II")

@@ -18,7 +18,7 @@ from podling.store.archive.compression import crc32
 from podling.store.archive.extract import Extractor, UnpackOptions
 from podling.store.archive.paths import META, WHITEOUT, as_text, clean
 from podling.store.archive.reader import Reader, Stream
-from podling.store.archive.split import Index, SplitWriter
+from podling.store.archive.split import DIFF, REPLACED, SPLIT, Index, SplitWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from podling.store.archive.headers import Entry
 
-DIFF, SPLIT, REPLACED = "diff", "tar-split", "replaced"
 _ACL = "system.posix_acl_default"
 _DEFAULTS = UnpackOptions()
 
