@@ -145,6 +145,8 @@ def test_a_digest_is_a_name_that_keeps_an_image(world: World) -> None:
         assert shown("images", "--format", "{{.Repository}}:{{.Tag}}") == [f"{name}:1"]
         assert shown("rmi", f"{name}:1") == [f"Untagged: {name}:1"]
         assert shown("images", "--format", "{{.Repository}}:{{.Tag}}") == [f"{name}:<none>"]
+        podling("save", "-q", "-o", "/run/nameless.tar", f"{name}@{digest}")     # Docker's archives have tags alone
+        assert json.loads(subprocess.check_output(["tar", "xOf", "/run/nameless.tar", "manifest.json"]))[0]["RepoTags"] == []
         removed = shown("rmi", f"{name}@{digest}")
         assert removed[0] == f"Untagged: {name}@{digest}"
         assert len(removed) == 2

@@ -200,7 +200,7 @@ def test_a_list_stands_for_its_image_for_this_host(machine: World) -> None:
 def test_search_finds_repositories_and_tags(machine: World) -> None:
     plain = "search --tls-verify=false"
     for question in (f"{plain} {HOST}/arm", f"{plain} --format {{{{.Index}}}}|{{{{.Name}}}} {HOST}/team",
-                     f"{plain} --list-tags {HOST}/team/arm",
+                     f"{plain} --list-tags {HOST}/team/arm", f"{plain} --list-tags {HOST}/team/arm:1",
                      f"{plain} --list-tags --format json {HOST}/team/arm", "search",
                      f"{plain} --filter foo=3 {HOST}/arm", f"{plain} --filter stars=1 {HOST}/arm", f"{plain} --compatible {HOST}/arm",
                      f"{plain} {HOST}/nothing"):

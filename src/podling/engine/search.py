@@ -147,14 +147,12 @@ def _by_catalog(registry: Registry, host: str, term: str, limit: int) -> list[Re
 
 
 def tags(term: str, options: SearchOptions) -> tuple[str, list[str]]:
-    """(the repository, its tags) for ``--list-tags``."""
+    """(the repository, its tags) for ``--list-tags``. A tag in the term does not count, as in Podman."""
     text = term.removeprefix("docker://")
     candidates = registries.configured().candidates(text)
     failures = []
     for candidate in candidates:
         wanted = reference.parse(candidate)
-        if wanted.tag or wanted.digest:
-            raise InvalidArgument(f"reference {term!r} must be a repository, without tag or digest")
         registry = _open(wanted.registry, wanted.repository, options.registry)
         try:
             found = registry.tags(wanted.repository)

@@ -72,7 +72,7 @@ class Export:
         for content in self.contents:
             config = f"{_hex(digests.digest_of(content.config))}.json"
             members.append(Planned(name=config, content=content.config))
-            entries.append({"Config": config, "RepoTags": list(content.names),
+            entries.append({"Config": config, "RepoTags": [name for name in content.names if "@" not in name],
                             "Layers": [f"{_hex(layer.diff_id)}.tar" for layer in content.layers]})
         members = list({member.name: member for member in members}.values())
         return [*members, Planned(name="manifest.json", content=jsontext.dumps(entries).encode())]

@@ -95,7 +95,7 @@ def image_mount(context: Context, said: dict[str, Any], args: list[str]) -> None
     if as_json:
         output.print_json(context.out, [_image_shape(image, place) for image, place in found], indent=1)
         return
-    rows = [[name, place] for image, place in found for name in image.all_names or (image.id,)]
+    rows = [[name, place] for image, place in found for name in image.names or (image.id,)]
     context.out.write(output.tabulate(rows))
 
 
