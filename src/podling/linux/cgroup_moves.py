@@ -12,8 +12,8 @@ import time
 
 from podling.linux import cgroups, rootless
 
-_SECONDS = 0.15        # a start has come to its container by then, on a busy machine too
-_PAUSE = 0.005         # a move is quick for longer than this after another
+_SECONDS = 0.1         # a start has come to its container by then
+_PAUSE = 0.008         # a move is quick for longer than this after another
 
 
 def keep_quick() -> None:
@@ -25,11 +25,9 @@ def keep_quick() -> None:
 def _stay() -> None:
     """Move this process into its own cgroup, again and again."""
     try:
-        found, own = cgroups.hierarchies(), cgroups.path_of()
-        name = next((name for name in ("pids", "name=systemd", cgroups.UNIFIED) if name in own and name in found.places), None)
-        if name is None:
-            return
-        fd = os.open(found.places[name].directory(own[name]) + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        own = cgroups.path_of()
+        place = "/pids" + own["pids"] if "pids" in own else own.get(cgroups.UNIFIED, "")     # where all have it: mountinfo may be long
+        fd = os.open(f"{cgroups.ROOT}{place}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         try:
             until = time.monotonic() + _SECONDS
             while time.monotonic() < until:

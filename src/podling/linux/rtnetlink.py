@@ -25,6 +25,7 @@ _BRIDGE_FLAGS, _BRIDGE_VLAN_INFO = 0, 2
 _AF_BRIDGE, _BRIDGE_FLAG_SELF = 7, 2
 _VLAN_PVID, _VLAN_UNTAGGED = 2, 4
 _PROTINFO, _BRPORT_MODE = 12, 4
+_EXT_MASK, _SKIP_STATISTICS = 29, 8
 
 _NODAD = 2                    # no duplicate address detection: an IPv6 address is usable at once
 _UNIVERSE, _LINK = 0, 253     # scopes
@@ -32,27 +33,24 @@ _UNICAST, _STATIC, _MAIN = 1, 4, 254
 
 
 class Link(Record):
-    """A network interface as the kernel describes it. ``master``: index of the bridge that it is a port of, 0 for none."""
+    """A network interface as the kernel describes it."""
 
     index: int
     name: str
     up: bool
     mac_address: str
     mtu: int
-    master: int
 
 
 class Veth(Record):
     """A pair of interfaces: ``name`` here, a port of ``master``; ``peer`` in the namespace behind ``peer_netns``.
 
-    An empty ``name`` has the kernel choose one, ``mac_address`` "" and ``mtu`` 0 are its choice too. ``peer_index`` is asked for, so that
-    what follows need not look it up.
+    ``mac_address`` "" and ``mtu`` 0 are the kernel's choice.
     """
 
+    name: str
     peer: str
     peer_netns: int
-    peer_index: int = 0
-    name: str = ""
     master: int = 0
     mac_address: str = ""
     mtu: int = 0
@@ -85,14 +83,14 @@ def bridge(name: str, *, mtu: int = 0, vlan: int = 0, master: int = 0) -> Reques
 
 def veth(pair: Veth) -> Request:
     """Make a pair of interfaces, this side up, the other side down and already in its namespace."""
-    peer = _ifinfo(pair.peer_index) + text(_IFNAME, pair.peer)
+    peer = _ifinfo() + text(_IFNAME, pair.peer)
     if pair.mac_address:
         peer += attribute(_ADDRESS, bytes_of_mac(pair.mac_address))
     if pair.mtu:
         peer += u32(_MTU, pair.mtu)
     peer += u32(_NET_NS_FD, pair.peer_netns)
     body = _ifinfo(flags=_UP, change=_UP)
-    body += text(_IFNAME, pair.name or "veth%d")
+    body += text(_IFNAME, pair.name)
     if pair.mtu:
         body += u32(_MTU, pair.mtu)
     if pair.master:
@@ -136,10 +134,10 @@ def find_link(route: Connection, name: str) -> Link | None:
     return parse_link(answers[0]) if answers else None
 
 
-def ports_of(route: Connection, master: int) -> list[Link]:
-    """The interfaces that are ports of a bridge."""
-    answers = route.ask(Request(_GETLINK, _ifinfo() + u32(_MASTER, master), what="listing the ports of a bridge"), dump=True)
-    return [link for link in map(parse_link, answers) if link.master == master]   # kernels that know no filter answer all
+def count_ports(route: Connection, master: int) -> int:
+    """How many interfaces are ports of a bridge."""
+    body = _ifinfo() + u32(_MASTER, master) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    return len(route.ask(Request(_GETLINK, body, what="listing the ports of a bridge"), dump=True))
 
 
 def parse_link(body: bytes) -> Link:
@@ -147,7 +145,7 @@ def parse_link(body: bytes) -> Link:
     found = attributes(body[16:])
     return Link(index=int.from_bytes(body[4:8], BYTE_ORDER), name=found[_IFNAME].rstrip(b"\0").decode(errors="surrogateescape"),
                 up=bool(int.from_bytes(body[8:12], BYTE_ORDER) & _UP), mac_address=found.get(_ADDRESS, b"").hex(":"),
-                mtu=int.from_bytes(found.get(_MTU, b"\0"), BYTE_ORDER), master=int.from_bytes(found.get(_MASTER, b"\0"), BYTE_ORDER))
+                mtu=int.from_bytes(found.get(_MTU, b"\0"), BYTE_ORDER))
 
 
 # --- addresses and routes ---------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def _shared(joined: Joined, runroot: str) -> Link | None:
         return None
     with netlink.Connection(netlink.ROUTE) as route:
         link = rtnetlink.find_link(route, joined.network.interface)
-        if link is None or len(rtnetlink.ports_of(route, link.index)) <= len(members.of_network(runroot, joined.network.name)):
+        if link is None or rtnetlink.count_ports(route, link.index) <= len(members.of_network(runroot, joined.network.name)):
             return None
     return link
 

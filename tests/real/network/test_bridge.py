@@ -214,7 +214,7 @@ def test_addresses_of_podmans_containers_are_given_to_nobody(ready: World, busyb
     used = {ready.podman("inspect", "--format", "{{.NetworkSettings.IPAddress}}", container).stdout.strip() for container in theirs}
     first = min(int(address.rpartition(".")[2]) for address in used)
     refused = ready.run("podling", "run", "--rm", "--ip", f"10.88.0.{first}", "bb", "true", check=False)
-    assert (refused.returncode, "is already used on podman0 by another engine's container" in refused.stderr) == (125, True)
+    assert (refused.returncode, "is already used on podman0 by another engine's container" in refused.stderr) == (126, True)
     mark = f"10.88.0.{first - 1 if first > 2 else 254}"
     ready.call(set_mark, mark)
     got = set()

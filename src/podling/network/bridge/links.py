@@ -28,12 +28,15 @@ def join(joined: Joined, netns: str) -> str:
         with netlink.Connection(netlink.ROUTE) as route:
             master = _bridge(route, network)
             mtu = _mtu(route, network)
-            route.run([rtnetlink.veth(rtnetlink.Veth(
-                peer=joined.interface, peer_netns=inside, master=master, mtu=mtu, mac_address=joined.attachment.static_mac,
-                name=joined.attachment.options.get("host_interface_name", "")))])
-            newest = max(link.index for link in rtnetlink.ports_of(route, master))     # ours: numbers only grow
+            # A name of our own: one that the kernel chose would be found among all ports of the bridge.
+            name = joined.attachment.options.get("host_interface_name", "") or f"veth{os.urandom(4).hex()}"
+            route.run([rtnetlink.veth(rtnetlink.Veth(name=name, peer=joined.interface, peer_netns=inside, master=master, mtu=mtu,
+                                                     mac_address=joined.attachment.static_mac))])
+            port = rtnetlink.find_link(route, name)
+            if port is None:
+                raise PodlingError(f"the interface {name} is gone from the bridge {network.interface}")
             vlan = int(network.options.get("vlan") or 0)
-            route.run([rtnetlink.hairpin(newest), *([rtnetlink.port_vlan(newest, vlan)] if vlan else [])])
+            route.run([rtnetlink.hairpin(port.index), *([rtnetlink.port_vlan(port.index, vlan)] if vlan else [])])
     finally:
         os.close(inside)
     return namespaces.inside(netns, lambda: _configure(joined))

@@ -88,7 +88,7 @@ def _sweep(name: str, conf: ContainersConf, runroot: str) -> None:
 def _ports_left(route: netlink.Connection, master: int) -> bool:
     """Whether somebody else, Podman for one, has interfaces on the bridge; those of ended containers are waited for."""
     deadline = time.monotonic() + _PORTS_VANISH_SECONDS
-    while rtnetlink.ports_of(route, master):
+    while rtnetlink.count_ports(route, master):
         if time.monotonic() > deadline:
             return True
         time.sleep(0.005)
