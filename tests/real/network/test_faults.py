@@ -65,7 +65,7 @@ def test_netavark_killed_half_way(ready: World) -> None:
     for after in ("10", "30", "50", "80"):
         ready.path(f"{HELPERS}/after").write_text(after, encoding="ascii")
         failed = ready.run("podling", *words, check=False, env=env)
-        assert (failed.returncode, "Error: netavark: signal: 9" in failed.stderr) == (125, True), failed.stderr
+        assert (failed.returncode, "Error: netavark: signal: 9" in failed.stderr) == (126, True), failed.stderr
         assert ready.path(f"{HELPERS}/late").exists()            # nothing that it had started goes on
         ready.path(f"{HELPERS}/late").unlink()
         ready.path(f"{HELPERS}/after").write_text("0", encoding="ascii")

@@ -209,7 +209,7 @@ def test_somebody_elses_bridge(ready: World) -> None:
 def test_a_vrf_that_is_not_there_is_told(ready: World) -> None:
     create(ready, "n1", "-o", "vrf=blue")
     refused = ready.run("podling", "run", "--rm", "--network", "n1", "bb", "true", check=False)
-    assert (refused.returncode, "get vrf to set up bridge interface: there is no interface blue" in refused.stderr) == (125, True)
+    assert (refused.returncode, "get vrf to set up bridge interface: there is no interface blue" in refused.stderr) == (126, True)
 
 
 def test_a_vrf(ready: World) -> None:
