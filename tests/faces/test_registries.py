@@ -335,3 +335,12 @@ def test_an_image_of_another_machine_is_told(world: World) -> None:
         assert podling("create", "bb", "true").stderr == ""
 
     with_registry(world, story)
+
+
+def test_a_delay_that_was_asked_for_does_not_grow(world: World) -> None:
+    def story(_registry: RunningRegistry) -> None:
+        refused = podling("pull", "--retry=3", "--retry-delay=100ms", "localhost:1/bb", check=False)
+        tries = [line.partition("retrying in ")[2].partition(". Error")[0] for line in refused.stderr.splitlines()]
+        assert [words for words in tries if words] == [f"0.1s ... ({number}/3)" for number in (1, 2, 3)]
+
+    with_registry(world, story)

@@ -28,7 +28,7 @@ _PATIENCE = 1.0                              # seconds for a download that is gi
 
 
 class Access(Record):
-    """How a registry is reached. ``retries`` and ``retry_delay`` (seconds): None is the client's own."""
+    """How a registry is reached. ``retries`` and ``retry_delay`` (seconds, the same for each): None is the client's own."""
 
     insecure: bool = False
     cert_dir: str = ""
@@ -45,7 +45,7 @@ class Access(Record):
         if self.retries is not None:
             patience = patience.replace(retries=self.retries)
         if self.retry_delay is not None:
-            patience = patience.replace(first_delay=self.retry_delay)
+            patience = patience.replace(first_delay=self.retry_delay, growth=1)
         return Registry(host, insecure=self.insecure, cert_dir=self.cert_dir, credentials=self.credentials, patience=patience)
 
 

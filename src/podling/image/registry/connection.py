@@ -36,7 +36,8 @@ class Patience(Record):
     connect: float = 15.0        # TLS included
     read: float = 60.0           # without a single byte
     retries: int = 3
-    first_delay: float = 1.0     # doubled with each retry
+    first_delay: float = 1.0
+    growth: float = 2.0          # of the delay, with each retry
     longest_delay: float = 60.0  # a longer Retry-After is an error at once
 
 
