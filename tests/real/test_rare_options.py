@@ -26,7 +26,7 @@ def test_accounts(podling: Callable[..., str]) -> None:
     assert "crew:x:5678:1234\n" in shown
     assert "1234:*:1234:5678:container user:/:/bin/sh\n" in shown
     assert "daemon:*:1:1:daemon:/:/bin/sh\n" in shown
-    assert "unknown user no-such-one" in podling("run", "--rm", *NONE, "--hostuser", "no-such-one", "bb", "true", status=125)
+    assert "unknown user no-such-one" in podling("run", "--rm", *NONE, "--hostuser", "no-such-one", "bb", "true", status=126)
 
 
 def test_files_of_etc(world: World, podling: Callable[..., str], tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _settle(engine: Engine, options: CreateOptions, image: ImageConfig | None, s
 
         surroundings = surroundings.replace(ids=idmaps.gather(engine, options, surroundings))
     config = _with_image_seccomp(engine, options, resolve(options, image, engine.conf, surroundings))
-    _check_sources(config)
+    _check_sources(config, options)
     _tell_discarded(options, config)
     config = _publish(_on_networks(engine, config))
     return _make(engine, config, undo), config
@@ -333,8 +333,11 @@ def _on_networks(engine: Engine, config: ContainerConfig) -> ContainerConfig:
     return config.replace(networks=tuple(by_name.values()))
 
 
-def _check_sources(config: ContainerConfig) -> None:
-    """NotFound, in Podman's words, where a bind mount's source is not there: a container that can never start is not made."""
+def _check_sources(config: ContainerConfig, options: CreateOptions) -> None:
+    """NotFound, in Podman's words, where a bind mount's source or a profile is not there: who can never start is not made."""
+    profile = options.security.seccomp
+    if profile not in ("", "unconfined") and not os.path.exists(profile):
+        raise NotFound(f"opening seccomp profile failed: open {profile}: no such file or directory")
     for mount in config.mounts:
         if mount.kind == "bind" and not mount.overlay:
             try:

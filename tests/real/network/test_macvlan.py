@@ -94,7 +94,7 @@ def test_a_parent_that_is_gone_is_told(ready: World) -> None:
     ready.run("ip", "link", "delete", "gone")
     ready.run("ip", "link", "delete", "veth0", check=False)
     refused = ready.run("podling", "run", "--rm", "--network", "mv", "bb", "true", check=False)
-    assert (refused.returncode, "its parent interface gone does not exist" in refused.stderr) == (125, True)
+    assert (refused.returncode, "its parent interface gone does not exist" in refused.stderr) == (126, True)
 
 
 def test_an_ordinary_user_is_told_why_not(ready: World, busybox: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_ordinary_user_is_told_why_not(ready: World, busybox: Path) -> None:
     user.podling("network", "create", "-d", "macvlan", "-o", "parent=parent", "--subnet", "10.99.0.0/24", "mv")
     user.podling("network", "create", "-d", "macvlan", "-o", "parent=parent", "dhcp")
     for network in ("mv", "dhcp"):
-        said = user.podling("run", "--rm", "--network", network, "bb", "true", status=125)
+        said = user.podling("run", "--rm", "--network", network, "bb", "true", status=126)
         assert "the driver macvlan needs root: an ordinary user's networks are apart from the host's interfaces" in said
     ready.before = ready.observe()
 
@@ -117,7 +117,7 @@ def test_dhcp_needs_a_newer_netavark(ready: World) -> None:
         pytest.skip("this netavark has a proxy for DHCP")
     ready.run("podling", "network", "create", "-d", "macvlan", "-o", "parent=parent", "dhcp")
     refused = ready.run("podling", "run", "--rm", "--network", "dhcp", "bb", "true", check=False)
-    assert refused.returncode == 125
+    assert refused.returncode == 126
     assert "network dhcp: addresses by DHCP need netavark 1.6 or newer: /usr/lib/podman/netavark is netavark 1." in refused.stderr
 
 
@@ -127,7 +127,7 @@ def test_ipvlan_needs_a_newer_netavark(ready: World) -> None:
         pytest.skip(f"netavark {version} knows ipvlan")
     ready.run("podling", "network", "create", "-d", "ipvlan", "-o", "parent=parent", "--subnet", "10.99.0.0/24", "iv")
     refused = ready.run("podling", "run", "--rm", "--network", "iv", "bb", "true", check=False)
-    assert refused.returncode == 125
+    assert refused.returncode == 126
     assert f"the driver ipvlan needs a newer netavark than 1.4: /usr/lib/podman/netavark is netavark {version}" in refused.stderr
 
 

@@ -148,7 +148,7 @@ def test_another_name_server_of_the_host_is_told(ready: World) -> None:
     other = ready.spawn("/usr/bin/python3", "-c", "import socket, time; s = socket.socket(2, 2); s.bind(('', 53)); time.sleep(99)")
     ready.wait_until(lambda: ":53 " in ready.run("ss", "-Hlun").stdout, "it listens")
     refused = ready.run("podling", "run", "--rm", "--network", "named", "bb", "true", check=False)
-    assert refused.returncode == 125
+    assert refused.returncode == 126
     assert "aardvark-dns cannot listen at 10.71.0.1 port 53/udp: address already in use" in refused.stderr
     assert "dns_bind_port" in refused.stderr
     ready.run("podling", "run", "--rm", "--network", "named", "bb", "true", env=overriding(ready, "[network]\ndns_bind_port = 5353\n"))

@@ -66,7 +66,7 @@ def test_options_are_passed_through(user: User) -> None:
     assert "10.9.8.7/24" in own
     assert "default via 10.9.8.1" in own
     assert "198.51.100.2\thost.containers.internal host.docker.internal" in own
-    assert "pasta failed with exit code" in user.podling("run", "--rm", "--network", "pasta:--nonsense", "bb", "true", status=125)
+    assert "pasta failed with exit code" in user.podling("run", "--rm", "--network", "pasta:--nonsense", "bb", "true", status=126)
     user.assert_nothing_left()
 
 
@@ -91,5 +91,5 @@ def test_killed_it_heals_by_a_restart(user: User) -> None:
 def test_root_is_refused(user: User, busybox: Path) -> None:
     user.world.run("podling", "load", "-q", "-i", str(busybox))
     done = user.world.run("podling", "run", "--rm", "--network", "pasta", "bb", "true", check=False)
-    assert done.returncode == 125
+    assert done.returncode == 126
     assert "pasta networking is only supported for rootless mode" in done.stderr

@@ -64,7 +64,7 @@ def test_ports_and_clients_addresses(slirp_world: World) -> None:
     assert settings["IPAddress"] == ""
     assert settings["Networks"]["slirp4netns"]["IPAddress"] == ""
     assert settings["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "8080"}]
-    assert "address already in use" in podling(world, "run", "--rm", "-p", "8080:80", "--network", "slirp4netns", "bb", "true", status=125)
+    assert "address already in use" in podling(world, "run", "--rm", "-p", "8080:80", "--network", "slirp4netns", "bb", "true", status=126)
     podling(world, "rm", "-f", "-t", "0", "w")
     world.assert_nothing_left()
     assert not [name for name in os.listdir(world.path("/run/containers/podling/networks")) if name != "lock"]
@@ -102,7 +102,7 @@ def test_ports_by_slirp_itself(slirp_world: World) -> None:
     world.wait_until(lambda: get(world, "127.0.0.1:8080") == "hello\n", "the server")
     assert not processes(world, "forwarder")
     assert "address already in use" in podling(
-        world, "run", "--rm", "-p", "8080:80", "--network", "slirp4netns:port_handler=slirp4netns", "bb", "true", status=125)
+        world, "run", "--rm", "-p", "8080:80", "--network", "slirp4netns:port_handler=slirp4netns", "bb", "true", status=126)
     podling(world, "rm", "-f", "-t", "0", "w")
     world.assert_nothing_left()
 
@@ -115,7 +115,7 @@ def test_ports_by_slirp_itself(slirp_world: World) -> None:
     ("enable_ipv6=1", 'invalid value of enable_ipv6 for slirp4netns: "1"'),
 ])
 def test_wrong_options_are_refused(slirp_world: World, option: str, words: str) -> None:
-    assert words in podling(slirp_world, "run", "--rm", "--network", f"slirp4netns:{option}", "bb", "true", status=125)
+    assert words in podling(slirp_world, "run", "--rm", "--network", f"slirp4netns:{option}", "bb", "true", status=126)
 
 
 def test_what_is_killed_heals_and_ends_with_the_container(slirp_world: World) -> None:

@@ -91,7 +91,7 @@ def test_deleted_files_stay_deleted(user: User) -> None:
 
 
 def test_privileged_port_is_refused_with_the_setting(user: User) -> None:
-    said = user.podling("run", "--rm", "--network", "bridge", "-p", "80:80", "bb", "true", status=125)
+    said = user.podling("run", "--rm", "--network", "bridge", "-p", "80:80", "bb", "true", status=126)
     # Podman's words
     assert said.startswith("Error: rootlessport cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80' "
                            "to /etc/sysctl.conf (currently 1024), or choose a larger port number (>= 1024): listen tcp 0.0.0.0:80: "

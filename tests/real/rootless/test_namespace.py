@@ -150,7 +150,7 @@ def test_one_id_where_there_are_no_ranges(world: World, busybox: Path, runtime: 
     user.podling("--runtime", runtime, "run", "-d", "--name", "c", *NONE, "bb", "sleep", "100")
     assert user.podling("exec", "c", "id", "-u") == "0\n"
     for flags in ((), ("-v", "vol:/v")):
-        refused = user.podling("--runtime", runtime, "run", "--rm", *NONE, "--user", "1000:5", *flags, "bb", "id", status=125)
+        refused = user.podling("--runtime", runtime, "run", "--rm", *NONE, "--user", "1000:5", *flags, "bb", "id", status=126)
         assert "the container's user 1000:5 does not exist in your user namespace, which has 1 uids" in refused
     user.podling("volume", "rm", "vol")
     assert json.loads(user.podling("info", "--format", "json"))["host"]["idMappings"]["uidmap"] == [

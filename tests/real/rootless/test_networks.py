@@ -109,7 +109,7 @@ def test_without_a_network_they_meet_by_the_hosts_ports(user: User) -> None:
 
 def test_low_ports_are_refused_with_what_allows_them(user: User) -> None:
     for network in ("slirp4netns", "n1", "slirp4netns:port_handler=slirp4netns", "pasta"):
-        said = user.podling("run", "--rm", "-p", "80:80", "--network", network, "bb", "true", status=125)
+        said = user.podling("run", "--rm", "-p", "80:80", "--network", network, "bb", "true", status=126)
         assert "rootlessport cannot expose privileged port 80, you can add 'net.ipv4.ip_unprivileged_port_start=80'" in said
     assert_nothing_left(user)
 
