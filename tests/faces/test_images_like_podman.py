@@ -63,6 +63,8 @@ QUESTIONS = (
     "tag nope x",
     "tag bb",
     "tag bb A",
+    "tag bb sha256:x",
+    "tag bb x@sha256:0000000000000000000000000000000000000000000000000000000000000000",
     "untag nope",
     "untag bb nope",
     "rmi nope",

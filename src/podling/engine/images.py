@@ -43,9 +43,9 @@ def tag(engine: Engine, name: str, new_names: tuple[str, ...]) -> None:
     """Give the image further names; whoever had one of them loses it."""
     image = engine.images.resolve(name)
     wanted = [full_name(text) for text in new_names]
-    for full in wanted:
-        if "@" in full:
-            raise InvalidArgument(f"tag by digest not supported: {full}")
+    for text in new_names:
+        if "@" in text or text.startswith("sha256:"):    # which would be read as an id from then on
+            raise InvalidArgument(f"{text}: tag by digest not supported")
     for full in wanted:
         engine.images.tag(image, full)
 
