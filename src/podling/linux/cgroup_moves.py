@@ -7,6 +7,7 @@ moves conmon and the container's first process. Moving ourselves to where we are
 from __future__ import annotations
 
 import _thread
+import fcntl
 import os
 import time
 
@@ -14,12 +15,25 @@ from podling.linux import cgroups, rootless
 
 _SECONDS = 0.1         # a start has come to its container by then
 _PAUSE = 0.008         # a move is quick for longer than this after another
+_DESCRIPTORS = 4096    # for which there is room from the beginning
 
 
 def keep_quick() -> None:
     """Root's moves of processes are quick from some 15 ms on, for a moment. It waits for nothing: a thread does."""
     if os.geteuid() == 0 and rootless.owner() is None:      # an ordinary user moves nothing
+        _make_room()
         _thread.start_new_thread(_stay, ())
+
+
+def _make_room() -> None:
+    """Let the table of descriptors grow now: in a process of several threads the kernel waits for a grace period at each growth."""
+    fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(_DESCRIPTORS, os.sysconf("SC_OPEN_MAX")) - 1))
+    except OSError:
+        return                                # the last one is taken: it has grown
+    finally:
+        os.close(fd)
 
 
 def _stay() -> None:

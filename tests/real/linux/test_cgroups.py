@@ -181,3 +181,12 @@ def test_moves_are_quick_once_asked_for(world):
     cold, warm, where = world.call(body)
     assert where == cgroup                   # it stays where it is
     assert warm < max(cold / 2, 0.002), (cold, warm)
+
+
+def test_a_second_thread_does_not_make_the_table_of_descriptors_wait(world):
+    def body():
+        cgroup_moves.keep_quick()
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("FDSize:")[2].split()[0]), os.sysconf("SC_OPEN_MAX")
+    size, limit = world.call(body)
+    assert size >= min(4096, limit)
