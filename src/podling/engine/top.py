@@ -36,6 +36,15 @@ class Names(Record):
     ids: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())                       # of the container: users, groups
     host_ids: tuple[tuple[IdRange, ...], tuple[IdRange, ...]] = ((), ())            # of the engine's own namespace
 
+    def uid(self, number: int) -> str:
+        """The number that the user has in the container."""
+        return str(_inner(self.ids[0], number))
+
+    def host_uid(self, number: int) -> str:
+        """The number that the user has on the host."""
+        outer = userns.to_outside(self.host_ids[0], number)
+        return str(number if outer is None else outer)
+
     def user(self, number: int) -> str:
         """The name, or else the number, that the user has in the container."""
         inner = _inner(self.ids[0], number)
@@ -222,6 +231,7 @@ DESCRIPTORS: dict[str, tuple[str, Callable[[Process, Names, dict[int, str]], str
     "hgroup": ("HGROUP", lambda p, n, m: n.host_group(p.id_of("Gid", 1))),
     "hgroups": ("HGROUPS", lambda p, n, m: _supplementary(p, n.host_group)),
     "hpid": ("HPID", lambda p, n, m: str(p.pid)),
+    "huid": ("HUID", lambda p, n, m: n.host_uid(p.id_of("Uid", 1))),
     "huser": ("HUSER", lambda p, n, m: n.host_user(p.id_of("Uid", 1))),
     "label": ("LABEL", lambda p, n, m: p.label or "?"),
     "nice": ("NI", lambda p, n, m: str(p.ticks(19))),
@@ -237,6 +247,7 @@ DESCRIPTORS: dict[str, tuple[str, Callable[[Process, Names, dict[int, str]], str
     "stime": ("STIME", lambda p, n, m: time.strftime("%H:%M:%S", time.localtime(time.time() - _age(p)))),
     "time": ("TIME", lambda p, n, m: _go_seconds((p.ticks(14) + p.ticks(15)) / _HERTZ)),
     "tty": ("TTY", lambda p, n, m: _tty(p)),
+    "uid": ("UID", lambda p, n, m: n.uid(p.id_of("Uid", 1))),
     "user": ("USER", lambda p, n, m: n.user(p.id_of("Uid", 1))),
     "vsz": ("VSZ", lambda p, n, m: str(p.ticks(23) // 1024)),
 }

@@ -157,3 +157,14 @@ def test_a_restart_does_not_remove(loaded: World) -> None:
     assert loaded.run("podling", "exec", "passing", "echo", "alive").stdout == "alive\n"
     loaded.run("podling", "stop", "-t", "0", "passing")
     assert status(loaded, "container", "exists", "passing")[0] == 1
+
+
+def test_top_gives_users_by_number(loaded: World) -> None:
+    assert {"huid", "uid"} <= set(loaded.run("podling", "top", "--list-descriptors").stdout.split())
+    loaded.run("podling", "run", "-d", "--name", "mapped", *NONE, "--uidmap", "0:70000:100", "-u", "7", "bb", "sleep", "1000")
+    assert loaded.run("podling", "top", "mapped", "uid", "huid").stdout.split() == ["UID", "HUID", "7", "70007"]
+
+
+def test_a_removed_volume_is_named_in_full(loaded: World) -> None:
+    loaded.run("podling", "volume", "create", "ledger")
+    assert loaded.run("podling", "volume", "rm", "ledg").stdout == "ledger\n"

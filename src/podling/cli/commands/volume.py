@@ -67,13 +67,13 @@ def rm(context: Context, said: dict[str, Any], args: list[str]) -> int:
 
     def remove(name: str) -> None:
         try:
-            full = volumes.get(engine, name).name
+            full = volumes.get(engine, name).name      # a part of it was enough
             volumes.remove(engine, full, force=force, timeout=None if timeout is None or timeout < 0 else timeout)
         except NoSuchVolume:
             if not force:
                 raise
             return
-        context.out.line(name if not said.get("all") else full)
+        context.out.line(full)
 
     return each(context, names, remove, exit_codes={NoSuchVolume: 1, InUse: 2})
 
