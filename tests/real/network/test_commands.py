@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 def test_podman_and_podling_see_the_same_networks(world: World) -> None:
     world.run("podling", "network", "create", "--ipv6", "--label", "k=v", "ours")
+    world.run("podling", "network", "create", "-d", "macvlan", "--subnet", "10.77.0.0/24", "wire")     # no parent: netavark's choice
     world.podman("network", "create", "theirs")
-    for command in ("ours", "theirs"):
+    for command in ("ours", "wire", "theirs"):
         seen = [json.loads(run("network", "inspect", command).stdout)[0] for run in (world.podman, lambda *a: world.run("podling", *a))]
         seen[1].pop("containers")
         assert seen[0] == seen[1]
