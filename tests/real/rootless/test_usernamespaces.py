@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.sandbox import CHECKOUT
 from tests.support.users import FIRST, HOME, SIZE, UID
 
 if TYPE_CHECKING:
+    from tests.support.sandbox import World
     from tests.support.users import User
 
 NONE = ("--network", "none")
@@ -46,6 +48,22 @@ def stages(user: User) -> list[str]:
             if point.startswith((*CLOSED, "/tmp/podling-")):
                 found.append(point)
     return found
+
+
+def empty_tmp(world: World) -> None:
+    """A /tmp of the world's own; where this checkout is below /tmp it is still at its place."""
+    world.run("sh", "-ec", f"""
+        mkdir /run/checkout
+        mount --bind '{CHECKOUT}' /run/checkout
+        mount -t tmpfs -o mode=1777 tmpfs /tmp
+        case '{CHECKOUT}' in /tmp/*) mkdir -p '{CHECKOUT}'; mount --bind /run/checkout '{CHECKOUT}' ;; esac
+        umount /run/checkout
+        rmdir /run/checkout""")
+
+
+def in_tmp(world: World) -> list[str]:
+    """What is in /tmp but for the checkout."""
+    return [path.name for path in world.path("/tmp").iterdir() if path.name not in CHECKOUT.parts[2:3]]
 
 
 def assert_nothing_left(user: User) -> None:
@@ -186,7 +204,7 @@ def test_killed_commands_and_a_restart_leave_nothing(web: User) -> None:
 def test_strangers_cannot_be_in_the_way(fresh_user: User, runtime: str) -> None:
     """Nothing that another user may make has a name that can be foreseen."""
     world = fresh_user.world
-    world.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    empty_tmp(world)
     name = fresh_user.podling("--runtime", runtime, "create", "--name", "c", *NONE, "--userns=auto", "bb", "sleep", "1000").strip()
     world.run("setpriv", "--reuid", "4343", "--clear-groups", "sh", "-ec", f"""
         for place in /tmp /var/tmp /dev/shm /run/lock; do
@@ -194,7 +212,7 @@ def test_strangers_cannot_be_in_the_way(fresh_user: User, runtime: str) -> None:
         done""")
     fresh_user.podling("start", "c")
     assert fresh_user.podling("exec", "c", "id", "-u") == "0\n"
-    assert len(list(world.path("/tmp").iterdir())) == 2, "nothing is added"
+    assert len(in_tmp(world)) == 2, "nothing is added"
     fresh_user.podling("rm", "-f", "-t", "0", "c")
     world.run("sh", "-c", f"rmdir /*/podling-{name} /*/{name} /var/tmp/*{name} /dev/shm/*{name} /run/lock/*{name} 2>/dev/null || true")
     assert_nothing_left(fresh_user)
@@ -203,13 +221,13 @@ def test_strangers_cannot_be_in_the_way(fresh_user: User, runtime: str) -> None:
 def test_host_where_nothing_is_closed(fresh_user: User, runtime: str) -> None:
     """Then the root file systems are reached below /tmp, and nothing is left there either."""
     world = fresh_user.world
-    world.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    empty_tmp(world)
     world.run("sh", "-ec", f"for place in {' '.join(CLOSED)}; do if [ -d $place ]; then mount -t tmpfs tmpfs $place; fi; done")
     run = ("--runtime", runtime, "run", *NONE, "--userns=auto")
     fresh_user.podling(*run, "-d", "--name", "c", "bb", "sleep", "1000")
     assert fresh_user.podling(*run, "--rm", "bb", "sh", "-c", SHOW).split() == numbers((0, 1025, 1024))
     assert fresh_user.podling("exec", "c", "sh", "-c", SHOW).split() == numbers((0, 1, 1024))
-    assert len(list(world.path("/tmp").iterdir())) == 1
+    assert len(in_tmp(world)) == 1
     pid = fresh_user.podling("inspect", "--format", "{{.State.Pid}}", "c").strip()
     for monitor in world.processes():        # with all of them the user's namespaces end
         os.kill(monitor, signal.SIGKILL)
@@ -218,7 +236,7 @@ def test_host_where_nothing_is_closed(fresh_user: User, runtime: str) -> None:
     fresh_user.podling("start", "c")
     assert fresh_user.podling("exec", "c", "id", "-u") == "0\n"
     fresh_user.podling("rm", "-f", "-t", "0", "c")
-    world.wait_until(lambda: not list(world.path("/tmp").iterdir()), "the directory is gone")
+    world.wait_until(lambda: not in_tmp(world), "the directory is gone")
     assert not [point for point in stages(fresh_user) if point.startswith("/tmp")]
 
 
