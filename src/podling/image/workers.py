@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Iterable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from podling.database import Database
 
@@ -35,6 +35,7 @@ else:
 
 _CHUNK = 1 << 16
 _UNDO_SECONDS = 10.0                         # for a worker to delete what it has half done
+_AGAIN_SECONDS = 0.02                        # until a worker that was undoing something looks whether it still is
 _PR_SET_PDEATHSIG = 1
 _PR_GET_DUMPABLE = 3
 SMALL = 8 << 20                              # bytes of layers that are moved without forking
@@ -159,6 +160,7 @@ def _fork(tasks: int, task: Task, others: list[int]) -> _Worker:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)      # the terminal sends it to all; the parent ends us
         signal.signal(signal.SIGTERM, _told_to_end)
+        signal.signal(signal.SIGALRM, _told_to_end)
         syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         for fd in (reader, *others):
             os.close(fd)
@@ -171,8 +173,11 @@ def _fork(tasks: int, task: Task, others: list[int]) -> _Worker:
         os._exit(status)
 
 
-def _told_to_end(_number: int, _frame: object) -> NoReturn:
+def _told_to_end(_number: int, _frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.exc_info()[1] is not None:        # it has failed too, and what it undoes comes first
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        return
     raise _ToldToEnd
 
 

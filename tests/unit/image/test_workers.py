@@ -100,6 +100,24 @@ def test_a_failure_ends_the_others_after_they_have_undone_their_work(way: str, t
     assert time.monotonic() - begin < 15
 
 
+def test_those_that_failed_too_undo_all_of_their_work(way: str, tmp_path: Path) -> None:
+    """The first failure ends the others while they undo."""
+    def task(number: int, tell: Callable[..., None]) -> None:
+        path = tmp_path / str(number)
+        path.touch()
+        try:
+            while len(list(tmp_path.iterdir())) < 3:
+                time.sleep(0.01)
+            raise Corrupt("bad")
+        finally:
+            time.sleep(0.3 * number)
+            path.unlink()
+
+    with pytest.raises(Corrupt):
+        workers.run(3, task, workers=3)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_parent_ends_its_workers(way: str, tmp_path: Path) -> None:
     def interrupt(number: int, event: dict[str, Any]) -> None:
         raise KeyboardInterrupt
