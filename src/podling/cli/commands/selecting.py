@@ -71,9 +71,10 @@ def one(context: Context, said: dict[str, Any], args: list[str], *,
 def printed_names(containers: list[Container], args: list[str]) -> dict[str, str]:
     """Container id -> what a command prints of it: the word that named it, else its id."""
     printed = {container.id: container.id for container in containers}
+    names = {container.name for container in containers}
     for container in containers:
         for word in args:
-            if word == container.name or container.id.startswith(word):
+            if word == container.name or (word not in names and container.id.startswith(word)):
                 printed[container.id] = word
                 break
     return printed
