@@ -49,7 +49,7 @@ def test_hooks_run_at_their_stages(podling: Callable[..., str], tmp_path: Path) 
     assert podling(*flags, "--annotation", "wanted=yes", "-v", f"{tmp_path}:/x", "bb", "echo", "replace-me") == "replaced\n"
     assert said.read_text() == "pre\npre\npost\n"
     (tmp_path / "e.json").write_text('{"version": "2"}')
-    assert f'parsing hook "{tmp_path}/e.json"' in podling(*flags, "bb", "true", status=125)
+    assert f'parsing hook "{tmp_path}/e.json"' in podling(*flags, "bb", "true", status=126)
     assert podling("ps", "-aq") == ""
 
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from podling.cli.flags import Flag
+from podling.errors import InvalidArgument
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 _REMOTE = "podling works without a service, on this machine alone"
+CGROUP_MANAGERS = ("cgroupfs", "systemd")
+
+
+def _cgroup_manager(text: str) -> str:
+    if text not in CGROUP_MANAGERS:
+        raise InvalidArgument("cgroup manager must be one of cgroupfs and systemd: invalid argument")
+    return text
+
 
 # Accepted before the command only.
 OWN_FLAGS = (
@@ -27,7 +36,7 @@ OWN_FLAGS = (
 # Accepted before the command and among its own flags.
 INHERITED_FLAGS = (
     Flag("--cdi-spec-dir", kind="array", refused="yet"),
-    Flag("--cgroup-manager", help='Cgroup manager to use ("cgroupfs"|"systemd")', choices=("cgroupfs", "systemd")),
+    Flag("--cgroup-manager", help='Cgroup manager to use ("cgroupfs"|"systemd")', choices=CGROUP_MANAGERS, parse=_cgroup_manager),
     Flag("--conmon", help="Path of the conmon binary", complete="files"),
     Flag("--cpu-profile", refused="yet"),
     Flag("--default-mounts-file", refused="yet"),

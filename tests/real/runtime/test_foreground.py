@@ -123,6 +123,7 @@ def test_options_that_contradict_each_other(loaded: World, options: tuple[str, .
     (("ps", "--filter", "restart-policy=foo"), "foo invalid restart policy"),
     (("ps", "--filter", "status=foo"), "unknown container state: foo: invalid argument"),
     (("inspect", ""), "name or ID cannot be empty"),
+    (("--cgroup-manager", "foo", "ps"), "cgroup manager must be one of cgroupfs and systemd: invalid argument"),
     (("volume", "inspect"), "provide one or more volume names or use --all"),
 ])
 def test_what_is_asked_for_wrongly(loaded: World, argv: tuple[str, ...], words: str) -> None:
