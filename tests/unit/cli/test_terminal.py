@@ -90,7 +90,7 @@ def test_a_password_needs_a_terminal() -> None:
     os.close(write)
 
 
-@pytest.mark.parametrize(("answer", "yes"), [(b"y\n", True), (b"Yes\n", True), (b"n\n", False), (b"\n", False), (b"", False)])
+@pytest.mark.parametrize(("answer", "yes"), [(b"y\n", True), (b"Yes\n", True), (b"n\n", False), (b"\n", False)])
 def test_confirm(answer: bytes, yes: bool) -> None:
     read, write = os.pipe()
     os.write(write, answer)
@@ -101,11 +101,18 @@ def test_confirm(answer: bytes, yes: bool) -> None:
     os.close(null)
 
 
+def test_an_input_that_ends_is_no_answer() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    with pytest.raises(InvalidArgument, match="reading the answer: EOF"):
+        confirm(Writer(null), "Sure? [y/N] ", fd=null)
+    os.close(null)
+
+
 def test_read_line_takes_no_more_than_the_line() -> None:
     read, write = os.pipe()
     os.write(write, b"one\r\ntwo\n")
     os.close(write)
-    assert [read_line(read), read_line(read), read_line(read)] == ["one", "two", ""]
+    assert [read_line(read), read_line(read), read_line(read)] == ["one", "two", None]
     os.close(read)
 
 
