@@ -264,10 +264,9 @@ def _serve_own_ids(starting: Starting, facts: Facts) -> Facts:
 
 def _bundle_down(engine: Engine, config: ContainerConfig) -> None:
     if config.uid_map:
-        from podling.engine import staging, usernamespaces
+        from podling.engine import staging
 
         staging.unstage(engine, config)
-        usernamespaces.take_back_null(config)        # of a runtime that failed
 
 
 def _directory_down(engine: Engine, config: ContainerConfig) -> None:
@@ -295,10 +294,8 @@ def _monitor_up(starting: Starting, facts: Facts) -> Facts:
         config, bundle=facts.bundle, conmon=engine.options.conmon or "", conf=engine.conf, exits=engine.paths.exits,
         exit_command=exit_command(engine, config),
         keep_fds=starting.network.reserved if starting.network else (), preserve_fds=starting.preserve_fds)
-    if config.uid_map:
-        from podling.engine import usernamespaces
-
-        usernamespaces.settle(config, facts.staged_root)
+    if facts.staged_root:
+        mounts.unmount(facts.staged_root, lazy=True)     # the container is made: runc only goes into the directory for each exec
     return facts.replace(pid=created.pid, conmon_pid=created.conmon_pid)
 
 

@@ -13,7 +13,7 @@ import os
 
 from podling.engine.idmaps import maps_at, outside, spans_of
 from podling.errors import InvalidArgument, PodlingError, Refused, Unsupported, WrongState
-from podling.linux import mounts, nested
+from podling.linux import nested
 from podling.linux.files import make_directories
 from podling.linux.trees import change_owner
 from podling.runtime.mounts import mount_source
@@ -77,24 +77,6 @@ def as_runc_takes_it(engine: Engine, config: ContainerConfig, namespaces: dict[s
 def _namespace_of(engine: Engine, container_id: str) -> str:
     config = engine.containers.config(container_id)
     return "" if config.user_ns.mode in ("host", "") else _of_container(engine, container_id)
-
-
-def settle(config: ContainerConfig, staged: str) -> None:
-    """Once the container is made, and before its process starts: take back what it no longer needs.
-
-    The staged mount: runc only goes into the directory for each command that it executes. And /dev/null, which conmon gives the runtime
-    as standard input: crun 1.8 gives that to the container's root, who could then close the host's device to everybody.
-    """
-    if staged:
-        mounts.unmount(staged, lazy=True)
-    take_back_null(config)
-
-
-def take_back_null(config: ContainerConfig) -> None:
-    """Give /dev/null back to the host's root, where it belongs to the container's; idempotent."""
-    root, found = outside(config, 0, 0), os.stat(os.devnull)
-    if root != (0, 0) and (found.st_uid, found.st_gid) == root:
-        os.chown(os.devnull, 0, 0)
 
 
 # --- mounts -----------------------------------------------------------------------------------------------------------

@@ -56,6 +56,16 @@ def owners(world: World, *paths: str) -> list[str]:
     return world.run("stat", "-c", "%u:%g", *paths).stdout.split()
 
 
+def test_the_hosts_null_device_stays_the_hosts(shared_world: World, podling: Callable[..., str], runtime: str) -> None:
+    for flags in ((), MAP):
+        podling("--runtime", runtime, "run", "-d", "--name", "c", *NONE, *flags, "-u", "7", "bb", "sleep", "1000")
+        assert owners(shared_world, "/dev/null") == ["0:0"]
+        podling("exec", "-d", "-u", "9", "c", "sleep", "1000")
+        assert owners(shared_world, "/dev/null") == ["0:0"]
+        podling("rm", "-f", "-t", "0", "c")
+    shared_world.assert_nothing_left()
+
+
 def test_life_of_a_container(shared_world: World, podling: Callable[..., str], runtime: str) -> None:
     world = shared_world
     podling("--runtime", runtime, "run", "-d", "--name", "c", *MAP, "-p", "8080:80", "bb", "sh", "-c", SERVE)

@@ -247,6 +247,7 @@ class Launch:
         pid = getattr(self, "pid", 0)
         if pid:
             process.wait(pid)
+            oci.take_back_null()
 
 
 def wait_exit(exits: str, container_id: str, pid: int, start: int) -> Ended:
@@ -266,6 +267,7 @@ def destroy(config: ContainerConfig, *, bundle: str, exits: str) -> None:
     """Everything of the container in the runtime is gone, and a conmon that still waits for its end with it; idempotent."""
     cut_off = not os.path.exists(f"{exits}/{config.id}") and _end_conmon(config, bundle)    # else its exit command finds that all is done
     oci.delete(config)
+    oci.take_back_null()                      # from a start that was killed
     if cut_off and config.cgroup_manager == "cgroupfs" and not rootless.owner():
         cgroups.remove(f"{config.cgroup_parent.rstrip('/') or _PARENT}/libpod-{config.id}")
 

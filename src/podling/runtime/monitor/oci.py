@@ -6,7 +6,7 @@ import os
 
 from podling import jsontext
 from podling.errors import CommandNotFound, NotExecutable, ProgramFailed
-from podling.linux import cgroups, files, pids, process, rootless
+from podling.linux import cgroups, files, pids, process, rootless, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ def environment(container_id: str) -> dict[str, str]:
     if RUN_DIRECTORIES in os.environ:
         kept["_LIBCONTAINER_STATEDIR"] = f"{os.environ[RUN_DIRECTORIES]}/{container_id}"
     return kept
+
+
+def take_back_null() -> None:
+    """Give /dev/null back to the host's root; idempotent.
+
+    Without ``-i`` conmon gives it to the runtime as standard input, and crun 1.8 gives that to the container's root and to the
+    user of its process, who could then close the host's device to everybody.
+    """
+    if os.stat(os.devnull).st_uid != 0 and userns.is_initial(userns.uid_map()):
+        os.chown(os.devnull, 0, 0)
 
 
 def call(config: ContainerConfig, *words: str, check: bool = True) -> process.Completed:
