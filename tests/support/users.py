@@ -106,6 +106,13 @@ class User:
         self.world.wait_until(lambda: not self.mounts(), f"no mounts: {self.mounts()}")
         assert not list(self.world.path(f"{RUNTIME_DIRECTORY}/containers").glob("podling*/containers/*"))
 
+    def assert_no_network_left(self) -> None:
+        """No container's network namespace, and nothing of what its networks needed."""
+        place = self.world.path(f"{RUNTIME_DIRECTORY}/containers/podling")
+        self.world.wait_until(lambda: not list(place.glob("netns/*")), "no namespace left")
+        kept = ("aardvark-dns", "pasta.json")
+        assert not [path for path in place.glob("networks/*") if not path.name.endswith("lock") and path.name not in kept]
+
 
 def _words(pid: int) -> str:
     try:

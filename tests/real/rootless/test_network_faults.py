@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.users import RUNTIME_DIRECTORY
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.users import User
 
-NETWORKS = f"{RUNTIME_DIRECTORY}/containers/podling/networks"
 SERVE = ("sh", "-c", "mkdir -p /w; echo hello >/w/index.html; exec httpd -f -p 80 -h /w")
 HOST = "198.51.100.2:8071"
 
@@ -48,9 +45,7 @@ def kill(user: User, pattern: str) -> None:
 
 def assert_nothing_left(user: User) -> None:
     user.assert_nothing_left()
-    user.world.wait_until(lambda: not os.listdir(user.world.path(f"{RUNTIME_DIRECTORY}/containers/podling/netns")), "no namespace left")
-    kept = ("aardvark-dns", "pasta.json")
-    assert not [name for name in os.listdir(user.world.path(NETWORKS)) if not name.endswith("lock") and name not in kept]
+    user.assert_no_network_left()
 
 
 @pytest.mark.parametrize(("program", "pattern"), [("slirp4netns", "^[^ ]*slirp4netns --"), ("pasta", "^[^ ]*pasta --config-net")])

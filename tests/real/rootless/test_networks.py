@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.users import RUNTIME_DIRECTORY
-
 if TYPE_CHECKING:
     from tests.support.users import User
 
-NETWORKS = f"{RUNTIME_DIRECTORY}/containers/podling/networks"
 SERVE = ("sh", "-c", "mkdir /w; echo hello >/w/index.html; exec httpd -f -v -p 80 -h /w 2>&1")
 OUTSIDE = ("ip", "netns", "exec", "outside")
 
@@ -50,9 +47,7 @@ def processes(user: User, word: str) -> list[int]:
 
 def assert_nothing_left(user: User) -> None:
     user.assert_nothing_left()
-    user.world.wait_until(lambda: not os.listdir(user.world.path(f"{RUNTIME_DIRECTORY}/containers/podling/netns")), "no namespace left")
-    kept = ("aardvark-dns", "pasta.json")
-    assert not [name for name in os.listdir(user.world.path(NETWORKS)) if not name.endswith("lock") and name not in kept]
+    user.assert_no_network_left()
 
 
 @pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
