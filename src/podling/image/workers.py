@@ -170,7 +170,10 @@ def _fork(tasks: int, task: Task, others: list[int]) -> _Worker:
     except (BrokenPipeError, _ToldToEnd):
         status = 0
     finally:
-        os._exit(status)
+        try:
+            os._exit(status)
+        finally:                             # told to end at this very instant: what is above is the parent's
+            os._exit(status)
 
 
 def _told_to_end(_number: int, _frame: object) -> None:

@@ -103,10 +103,11 @@ def test_a_failure_ends_the_others_after_they_have_undone_their_work(way: str, t
 def test_those_that_failed_too_undo_all_of_their_work(way: str, tmp_path: Path) -> None:
     """The first failure ends the others while they undo."""
     def task(number: int, tell: Callable[..., None]) -> None:
-        path = tmp_path / str(number)
+        path = tmp_path / f"layer{number}"
         path.touch()
         try:
-            while len(list(tmp_path.iterdir())) < 3:
+            (tmp_path / f"begun{number}").touch()
+            while len(list(tmp_path.glob("begun*"))) < 3:
                 time.sleep(0.01)
             raise Corrupt("bad")
         finally:
@@ -115,7 +116,7 @@ def test_those_that_failed_too_undo_all_of_their_work(way: str, tmp_path: Path) 
 
     with pytest.raises(Corrupt):
         workers.run(3, task, workers=3)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("layer*")) == []
 
 
 def test_an_interrupted_parent_ends_its_workers(way: str, tmp_path: Path) -> None:
