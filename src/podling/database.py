@@ -191,6 +191,9 @@ class Database:
         try:
             self.connection = self._open(path)
         except DatabaseError as error:
+            if not os.statvfs(os.path.dirname(path)).f_bavail:           # SQLite says "disk I/O error"
+                raise PodlingError(f"opening database {path}: no space left on device",
+                                   hint=f"make room there: df {os.path.dirname(path)}") from None
             raise Corrupt(f"opening database {path}: {error}") from None
 
     def _open(self, path: str) -> Connection:
@@ -215,8 +218,8 @@ class Database:
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-            except OperationalError:
-                if time.monotonic() > deadline:
+            except OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.005)
             else:

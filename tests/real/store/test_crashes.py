@@ -257,6 +257,12 @@ def full_disk(root: Path) -> None:
     assert [image.names for image in images.list()] == [("localhost/small:latest",)]
     images.remove(images.resolve("small"))
     assert left(root) == []
+    with open(f"{root}/filling", "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(PodlingError) as caught:
+        Database(f"{root}/second.db")
+    assert explain(caught.value) == f"opening database {root}/second.db: no space left on device"
 
 
 def test_a_full_disk(world):
