@@ -30,7 +30,7 @@ def nothing_leaks():
     gc.collect()                             # what earlier tests left open in cycles
     before = open_descriptors()
     yield
-    assert open_descriptors() == before
+    assert open_descriptors() <= before       # fewer: something of an earlier test was closed late
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
