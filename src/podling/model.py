@@ -88,6 +88,9 @@ class LogConfig(Record):
     labels: dict[str, str] = {}
 
 
+RESTART_POLICIES = ("always", "no", "on-failure", "unless-stopped")
+
+
 class RestartPolicy(Record):
     """When an ended container starts again: no, always, on-failure, unless-stopped."""
 

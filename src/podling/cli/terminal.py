@@ -1,4 +1,4 @@
-"""The user's terminal: raw mode, size, prompts, and the progress of downloads."""
+"""The user's terminal: size, prompts, and the progress of downloads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from podling.values import units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Any, Self
 
     from podling.cli.context import Writer
 
@@ -34,36 +32,6 @@ def size(fd: int) -> tuple[int, int]:
     return found.lines, found.columns
 
 
-class RawMode:
-    """The terminal hands every key through at once, unchanged, while the ``with`` block runs; nothing if it is none."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._saved: list[Any] | None = None
-
-    def __enter__(self) -> Self:
-        if os.isatty(self.fd):
-            import termios
-
-            self._saved = termios.tcgetattr(self.fd)
-            raw = termios.tcgetattr(self.fd)
-            raw[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
-                        | termios.ICRNL | termios.IXON)
-            raw[1] &= ~termios.OPOST
-            raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-            raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-            raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
-            termios.tcsetattr(self.fd, termios.TCSANOW, raw)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._saved is not None:
-            import termios
-
-            termios.tcsetattr(self.fd, termios.TCSANOW, self._saved)
-            self._saved = None
-
-
 def read_line(fd: int = 0) -> str | None:
     """One line from the descriptor, without its newline; what is there at the end of the input otherwise, None for nothing."""
     data = bytearray()
@@ -78,21 +46,23 @@ def read_line(fd: int = 0) -> str | None:
 
 def ask(err: Writer, question: str, *, fd: int = 0) -> str:
     """The user's answer to a question; "" where nobody answers."""
-    err.write(question)
-    err.flush()
-    return read_line(fd) or ""
+    return _answer(err, question, fd) or ""
 
 
 def confirm(err: Writer, question: str, *, fd: int = 0) -> bool:
     """Whether the user answers yes; the question should end in ``[y/N] ``. InvalidArgument where the input ends before an answer."""
-    err.write(question)
-    err.flush()
-    answer = read_line(fd)
+    answer = _answer(err, question, fd)
     if answer is None:
         err.line()
         err.flush()
         raise InvalidArgument("reading the answer: EOF", hint="where nobody is there to answer, use --force")
     return answer.strip().lower() in ("y", "yes")
+
+
+def _answer(err: Writer, question: str, fd: int) -> str | None:
+    err.write(question)
+    err.flush()
+    return read_line(fd)
 
 
 def ask_password(err: Writer, question: str, *, fd: int = 0) -> str:

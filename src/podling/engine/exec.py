@@ -7,7 +7,7 @@ from podling.engine import names
 from podling.engine.create import read_lines
 from podling.engine.engine import Engine
 from podling.engine.options import ExecOptions
-from podling.engine.resolve import set_variable
+from podling.engine.resolve import TERMINAL, set_variable
 from podling.errors import InvalidArgument, NotFound, WrongState
 from podling.linux.files import remove_tree
 from podling.model import Container, ContainerConfig, ExecConfig, Facts
@@ -79,8 +79,9 @@ def _prepare(engine: Engine, container: Container, options: ExecOptions) -> tupl
 def _decide(config: ContainerConfig, options: ExecOptions) -> ExecConfig:
     if not options.command:
         raise InvalidArgument("must provide a non-empty command to start an exec session: invalid argument")
-    env = {"TERM": "xterm"} if options.terminal else {}
-    env.update(line.partition("=")[::2] for line in config.env)
+    env: dict[str, str] = {}
+    for line in (*((TERMINAL,) if options.terminal else ()), *config.env):
+        set_variable(env, line)
     environ = launch.caller_environment()
     for path in options.env_files:
         for line in read_lines(path, f'parsing file "{path}"'):

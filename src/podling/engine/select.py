@@ -7,7 +7,7 @@ import time
 from podling.engine.engine import Engine
 from podling.engine.options import SelectOptions
 from podling.errors import InvalidArgument, NoSuchContainer
-from podling.model import Container, ContainerState
+from podling.model import RESTART_POLICIES, Container, ContainerState
 from podling.values import gotext, units
 
 TYPE_CHECKING = False
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 STATUSES = ("created", "initialized", "running", "stopped", "paused", "exited", "unknown", "stopping", "removing", "dead",
             "restarting", "configured")
-
-RESTART_POLICIES = ("always", "no", "never", "on-failure", "unless-stopped")
 
 
 def select(engine: Engine, options: SelectOptions, *, keep: Callable[[ContainerState], bool] | None = None) -> list[Container]:
@@ -172,8 +170,8 @@ def _by_pod(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, Con
 
 def _by_restart_policy(engine: Engine, values: tuple[str, ...]) -> Callable[[Container, ContainerState], bool]:
     for value in values:
-        if value not in RESTART_POLICIES:
-            raise InvalidArgument(f"{value} invalid restart policy", hint=f"one of {', '.join(RESTART_POLICIES)}")
+        if value not in (*RESTART_POLICIES, "never"):
+            raise InvalidArgument(f"{value} invalid restart policy", hint=f"one of {', '.join(RESTART_POLICIES)}, never")
     return lambda container, state: engine.containers.config(container.id).restart.name in values
 
 

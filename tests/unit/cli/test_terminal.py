@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from podling.cli.context import Writer
-from podling.cli.terminal import Progress, RawMode, ask_password, bar_text, confirm, is_tty, read_line, size
+from podling.cli.terminal import Progress, ask_password, bar_text, confirm, is_tty, read_line, size
 from podling.errors import InvalidArgument
 
 
@@ -45,23 +45,6 @@ def test_size(terminal: tuple[int, int]) -> None:
     assert size(terminal[1]) == (24, 80)
     read, write = os.pipe()
     assert size(read) == (0, 0)
-    os.close(read)
-    os.close(write)
-
-
-def test_raw_mode_is_undone(terminal: tuple[int, int]) -> None:
-    before = termios.tcgetattr(terminal[1])
-    with pytest.raises(ZeroDivisionError), RawMode(terminal[1]):
-        inside = termios.tcgetattr(terminal[1])
-        assert not inside[3] & (termios.ECHO | termios.ICANON | termios.ISIG)
-        raise ZeroDivisionError
-    assert termios.tcgetattr(terminal[1]) == before
-
-
-def test_raw_mode_of_something_else_is_nothing() -> None:
-    read, write = os.pipe()
-    with RawMode(read):
-        pass
     os.close(read)
     os.close(write)
 

@@ -1,13 +1,18 @@
-"""The keys that detach."""
+"""The keys that detach, and the terminal that passes every key on."""
 
 from __future__ import annotations
+
+import os
+import pty
+import termios
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.errors import InvalidArgument
-from podling.runtime.terminals import DetachKeys, parse_detach_keys
+from podling.runtime.terminals import DetachKeys, RawTerminal, parse_detach_keys
 
 
 @pytest.mark.parametrize(("text", "keys"), [
@@ -36,3 +41,28 @@ def test_keys_are_found_in_any_pieces(pieces: list[bytes], keys: bytes) -> None:
         passed += finder.rest()
     assert found is (keys in whole)
     assert passed == (whole[:whole.index(keys)] if found else whole)
+
+
+@pytest.fixture
+def terminal() -> Iterator[int]:
+    ours, theirs = pty.openpty()
+    yield theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_raw_mode_is_undone(terminal: int) -> None:
+    before = termios.tcgetattr(terminal)
+    with pytest.raises(ZeroDivisionError), RawTerminal(terminal):
+        inside = termios.tcgetattr(terminal)
+        assert not inside[3] & (termios.ECHO | termios.ICANON | termios.ISIG)
+        raise ZeroDivisionError
+    assert termios.tcgetattr(terminal) == before
+
+
+def test_raw_mode_of_something_else_is_nothing() -> None:
+    read, write = os.pipe()
+    with RawTerminal(read):
+        pass
+    os.close(read)
+    os.close(write)

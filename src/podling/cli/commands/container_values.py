@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling import jsontext
 from podling.errors import InvalidArgument, Unsupported
-from podling.model import Platform, RestartPolicy
+from podling.model import RESTART_POLICIES, Platform, RestartPolicy
 from podling.values import addresses, isolation, limits, units
 
 TYPE_CHECKING = False
@@ -19,7 +19,6 @@ _PULL_POLICIES = {
     "always": "always", "Always": "always", "missing": "missing", "ifnotpresent": "missing", "IfNotPresent": "missing",
     "newer": "newer", "ifnewer": "newer", "never": "never", "Never": "never", "": "missing",
 }
-_RESTART_POLICIES = ("always", "no", "on-failure", "unless-stopped")
 
 
 def one_of(what: str, *words: str) -> Callable[[str], str]:
@@ -188,9 +187,9 @@ def restart_policy(text: str) -> RestartPolicy:
     """``--restart``: a policy, for on-failure with ``:RETRIES``."""
     name, colon, count = text.partition(":")
     name = "no" if name in ("never", "") else name
-    if name not in _RESTART_POLICIES:
+    if name not in RESTART_POLICIES:
         raise InvalidArgument(f'running container create option: "{name}" is not a valid restart policy: invalid argument',
-                              hint=f"one of {', '.join(_RESTART_POLICIES)}")
+                              hint=f"one of {', '.join(RESTART_POLICIES)}")
     if not colon:
         return RestartPolicy(name=name)
     if name != "on-failure":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from podling.cli import output
-from podling.cli.commands.network.fields import network_row
 from podling.cli.fields import nothing
 from podling.cli.flags import Command, Flag
 from podling.cli.output import Columns, Row
@@ -99,8 +98,14 @@ def _show(context: Context, found: list[tuple[str, Any]], template: str | None) 
     if template is None or output.is_json(template):
         output.print_json(context.out, [shape for _, shape in found], indent=_JSON_INDENT)
         return
-    rows = [network_row(shape) if kind == "network" else _row(shape) for kind, shape in found]
+    rows = [_network(shape) if kind == "network" else _row(shape) for kind, shape in found]
     output.report(context.out, rows, _COLUMNS, template=_with_aliases(template), headings=False)
+
+
+def _network(shape: dict[str, Any]) -> Row:
+    from podling.cli.commands.network.fields import network_row  # for networks alone
+
+    return network_row(shape)
 
 
 def _row(shape: dict[str, Any]) -> Row:

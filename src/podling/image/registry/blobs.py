@@ -72,7 +72,7 @@ def download(registry: Registry, repository: str, descriptor: Descriptor, partia
             if pause is None or failures > patience.retries:
                 raise final(error, what) from error
             registry.wait(pause, failures, f"{what}: {explain(error)}")
-            delay = min(delay * patience.growth, patience.longest_delay)
+            delay = patience.longer(delay)
     partial.verify(what)
 
 

@@ -109,7 +109,7 @@ class Registry:
                 if pause is None or number > self.patience.retries:
                     raise final(error, what) from error
                 self.wait(pause, number, f"{what}: {explain(error)}")
-                delay = min(delay * self.patience.growth, self.patience.longest_delay)
+                delay = self.patience.longer(delay)
         raise AssertionError("unreachable")
 
     def pause_after(self, error: RegistryError, delay: float) -> float | None:

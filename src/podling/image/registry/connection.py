@@ -40,6 +40,10 @@ class Patience(Record):
     growth: float = 2.0          # of the delay, with each retry
     longest_delay: float = 60.0  # a longer Retry-After is an error at once
 
+    def longer(self, delay: float) -> float:
+        """The delay that follows one."""
+        return min(delay * self.growth, self.longest_delay)
+
 
 class ConnectionFault(RegistryError):
     """No answer, or a broken one. ``passing``: trying again may help."""

@@ -74,7 +74,7 @@ class Ranges:
                 if pause is None or failures > patience.retries:
                     raise final(error, what) from error
                 self.registry.wait(pause, failures, f"{what}: {explain(error)}")
-                delay = min(delay * patience.growth, patience.longest_delay)
+                delay = patience.longer(delay)
 
     def _receive(self, start: int, end: int) -> Iterator[bytes]:
         """A range, out of an answer that has several, or by a request of its own."""

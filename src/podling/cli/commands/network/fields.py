@@ -27,7 +27,7 @@ _ROUTE: dict[str, Any] = {"Metric": None}
 
 def network_row(shape: dict[str, Any]) -> Row:
     """A network with the names that templates use, which are not those of its JSON."""
-    fields = {name: nothing(name) if value is None else value for name, value in _NETWORK.items()}
+    fields = _filled(_NETWORK)
     fields.update({_NAMES[name]: network_field(name, value) for name, value in shape.items() if name in _NAMES})
     return Row(fields, json=shape, go_type="entities.NetworkInspectReport")
 
@@ -46,5 +46,9 @@ def network_field(name: str, value: Any) -> Any:
 def _network_part(shape: dict[str, Any], always: dict[str, Any]) -> Row:
     """A subnet, a route, a container, an interface of a network."""
     seen = {name: network_field(name, value) for name, value in shape.items()}
-    fields = {name: nothing(name) if value is None else value for name, value in always.items()}
-    return Row({**fields, **{_NAMES[name]: value for name, value in seen.items()}}, json=Struct(seen))
+    return Row({**_filled(always), **{_NAMES[name]: value for name, value in seen.items()}}, json=Struct(seen))
+
+
+def _filled(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with what Go has where a value is None."""
+    return {name: nothing(name) if value is None else value for name, value in table.items()}
