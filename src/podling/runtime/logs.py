@@ -177,7 +177,7 @@ def journal_lines(config: ContainerConfig, *, tail: int | None = None) -> Iterat
     for text in process.run(argv).stdout.splitlines():
         entry = jsontext.loads(text)
         message = entry.get("MESSAGE", "")
-        data = bytes(message) if isinstance(message, list) else str(message).encode()
+        data = (bytes(message) if isinstance(message, list) else str(message).encode()).removesuffix(b"\n")     # conmon 2.1.12 keeps it
         when = int(entry.get("__REALTIME_TIMESTAMP", 0)) * 1000
         yield Line(time=when, stamp=units.format_rfc3339(when, local=True), is_error=entry.get("PRIORITY") == "3", text=data,
                    whole=entry.get("CONTAINER_PARTIAL_MESSAGE") != "true")

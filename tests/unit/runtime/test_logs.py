@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.errors import NotFound
+from podling.model import ContainerConfig
 from podling.runtime import logs
 from podling.values import units
 
@@ -103,3 +104,17 @@ def test_line_that_comes_in_pieces_is_one(tmp_path: Path) -> None:
         end.write(whole[30:])
     assert texts(file) == ["a long line"]
     file.close()
+
+
+def test_entries_of_the_journal_are_lines_whichever_conmon_wrote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """conmon 2.1.12 leaves the end of the line in the entry, 2.1.6 does not."""
+    entries = r'''{"MESSAGE":"one\n","PRIORITY":"6","__REALTIME_TIMESTAMP":"1750000000000001"}
+{"MESSAGE":"two","PRIORITY":"3","__REALTIME_TIMESTAMP":"1750000000000002"}
+{"MESSAGE":[116,195,40,10],"CONTAINER_PARTIAL_MESSAGE":"true","__REALTIME_TIMESTAMP":"1750000000000003"}
+'''
+    (tmp_path / "journalctl").write_text(f"#!/bin/sh\ncat <<'END'\n{entries}END\n", encoding="ascii")
+    (tmp_path / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = list(logs.journal_lines(ContainerConfig(id="c0ffee", name="c", created=0, command=())))
+    assert [(each.text, each.is_error, each.whole) for each in found] == [
+        (b"one", False, True), (b"two", True, True), (b"t\xc3(", False, False)]
