@@ -56,6 +56,20 @@ else
 fi
 mkdir -p /var/lib/containers /etc/containers
 mount -t tmpfs -o mode=755 tmpfs /run
+# Ordinary users reach this checkout, also where it lies in somebody's home: a directory on the way that is closed to them is open here.
+checkout=$(readlink -f "$(dirname "$0")/../..")
+way= IFS=/
+for name in ${checkout#/}; do
+    way=$way/$name
+    case $(stat -c %A "$way") in *[xt]) continue ;; esac
+    mkdir /run/open
+    mount -t tmpfs tmpfs /run/open
+    mkdir -m 755 /run/open/upper /run/open/work
+    mount -t overlay -o "lowerdir=$way,upperdir=/run/open/upper,workdir=/run/open/work" overlay "$way"
+    umount -l /run/open
+    rmdir /run/open
+done
+unset IFS
 mount -t tmpfs -o mode=755,size=8g tmpfs /var/lib/containers
 mount -t tmpfs -o mode=755 tmpfs /etc/containers
 mkdir -m 755 /run/lock /run/user /run/home /etc/containers/networks /etc/containers/registries.conf.d
