@@ -197,7 +197,7 @@ _LOOK = "find /tmp /data /root /rel | sort; cat /tmp/f /tmp/renamed /tmp/lf /dat
 def test_cp_puts_files_where_podman_puts_them(machine: World) -> None:
     seen = []
     conf = "/run/podman-oracle.conf"
-    for name, engine in (("theirs", f"env CONTAINERS_CONF={conf} podman"), ("ours", "podling")):
+    for name, engine in (("theirs", f"env CONTAINERS_CONF={conf} TMPDIR=/run podman"), ("ours", "podling")):
         machine.run("sh", "-ec", f"mkdir -p /run/w-{name}/d/sub; cd /run/w-{name}; echo a >f; echo b >d/g; ln -s f lf; ln -s d ld")
         done = machine.run("sh", "-ec", _COPIES.replace("NAME", name).replace("ENGINE", engine))
         look = machine.run(*engine.split(), "exec", "c1", "sh", "-c", _LOOK)
